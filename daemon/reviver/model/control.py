@@ -1,0 +1,85 @@
+"""What people may ask of the running daemon, and what it shows them; the web and the CLI know it by this alone."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from .faults import NOTHING, JsonValue
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceView:
+    """One service as ``GET /api/v1/health`` shows it; the field names are the JSON keys."""
+
+    kind: str
+    health: str
+    fault: str | None
+    message: str
+    since: float | None
+    """Unix time since which ``health`` holds; ``None`` until first asked."""
+    latency_seconds: float | None
+    checked_at: float | None
+    certain: bool = False
+    held: str = ""
+    """Why recovery does not act now, if it is held."""
+    incident: str = ""
+    attempt: int = 0
+    """Which attempt is under way; 0: none."""
+    strategy: str = ""
+    depends_on: tuple[str, ...] = ()
+    paused_until: float | None = None
+    details: Mapping[str, JsonValue] = field(default_factory=lambda: NOTHING)
+
+
+class ControlRefused(Exception):
+    """A request can't be granted now; the text says why and what to do."""
+
+    def __init__(self, message: str, *, unknown_service: bool = False) -> None:
+        super().__init__(message)
+        self.unknown_service = unknown_service
+
+
+class Control(Protocol):
+    """The running daemon."""
+
+    def health(self) -> Mapping[str, ServiceView]:
+        """Every service, in the order of the settings."""
+        ...
+
+    def ready(self) -> str:
+        """Why it isn't ready yet (``"2 of 5 services not asked yet"``); empty when it is."""
+        ...
+
+    async def pause(self, services: Sequence[str], *, by: str, reason: str, seconds: float) -> list[str]:
+        """
+        Keep hands off *services* (none named: all) for *seconds*; returns their names.
+
+        Raises:
+            ControlRefused: A name is unknown, or the journal can't keep the pause.
+        """
+        ...
+
+    async def resume(self, services: Sequence[str], *, by: str) -> list[str]:
+        """End the pause of *services* (none named: all paused ones); returns their names. Raises as ``pause``."""
+        ...
+
+    async def recover(self, service: str, *, by: str, strategy: str | None, dry_run: bool) -> str:
+        """
+        Start the next strategy of *service* now, or the named one; returns what is (with *dry_run*: would be) done.
+
+        Waiting times, budgets and a wanted approval are overridden by the person's word; a running attempt, a pause,
+        ``mode = "observe"`` and a broken journal are not.
+
+        Raises:
+            ControlRefused: It can't start, and why.
+        """
+        ...
+
+    async def reload(self) -> None:
+        """
+        Read the settings again: all or nothing.
+
+        Raises:
+            ControlRefused: They are bad; the old ones stay in force.
+        """
+        ...

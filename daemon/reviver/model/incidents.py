@@ -1,0 +1,249 @@
+"""An incident as it reads: folded from its journal records. Pure, so the API, the CLI and a restart see the same."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from . import journal as j
+from .faults import NOTHING, FaultKind
+
+
+class IncidentState(StrEnum):
+    """Where an incident stands."""
+
+    OPEN = "open"
+    RECOVERED = "recovered"
+    ESCALATED = "escalated"  # handed over to people
+    WITHDRAWN = "withdrawn"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRecord:
+    """What is known of one step."""
+
+    step: int
+    action: str
+    description: str
+    started_at: float
+    notes: tuple[j.JsonMap, ...] = ()
+    outcome: j.StepOutcome | None = None
+    """``None`` while it runs, or when the daemon died in its middle."""
+    seconds: float | None = None
+    error: str = ""
+    result: j.JsonMap = field(default_factory=lambda: NOTHING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptRecord:
+    """What is known of one attempt."""
+
+    attempt: int
+    strategy: str
+    by: str
+    started_at: float
+    started_age: float
+    steps: tuple[StepRecord, ...] = ()
+    evidence: j.JsonMap = field(default_factory=lambda: NOTHING)
+    verification: str = ""
+    outcome: str | None = None
+    """One of ``ports.Outcome``; ``None`` while it runs, or when the daemon died in its middle."""
+    message: str = ""
+    seconds: float | None = None
+    ended_age: float | None = None
+    retry_in: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incident:
+    """From a service going down to its verified recovery, or its hand-over to people."""
+
+    id: str
+    service: str
+    state: IncidentState
+    severity: j.Severity
+    impact: tuple[str, ...]
+    fault: FaultKind
+    """The latest one."""
+    message: str
+    certain: bool
+    failing_since: float
+    """Unix time of the first failure."""
+    failing_age: float
+    """Seconds since the first failure, or since the last relapse's."""
+    opened_at: float
+    noticed_in: float
+    """Seconds from the first failure to the confirmed verdict."""
+    ended_at: float | None = None
+    ended_age: float | None = None
+    recovered_by: str = ""
+    recovered_in: float | None = None
+    """Seconds from the first failure to the verified recovery."""
+    reason: str = ""
+    """Why it was handed over, or is held."""
+    relapses: int = 0
+    attempts: tuple[AttemptRecord, ...] = ()
+    timeline: tuple[tuple[float, str], ...] = ()
+    """Unix time and a sentence, oldest first."""
+
+
+def fold(records: Iterable[j.Record]) -> Incident | None:
+    """The incident that *records* tell of, oldest first; ``None`` if they open none."""
+    incident: Incident | None = None
+    for record in records:
+        if isinstance(record.entry, j.IncidentOpened):
+            incident = _opened(record, record.entry)
+        elif incident is not None:
+            incident = _advanced(incident, record)
+        if incident is not None:
+            incident = replace(incident, timeline=(*incident.timeline, (record.at, sentence(record.entry))))
+    return incident
+
+
+def _opened(record: j.Record, entry: j.IncidentOpened) -> Incident:
+    return Incident(
+        id=entry.incident,
+        service=entry.service,
+        state=IncidentState.OPEN,
+        severity=entry.severity,
+        impact=tuple(entry.impact),
+        fault=entry.fault,
+        message=entry.message,
+        certain=entry.certain,
+        failing_since=record.at - entry.failing_for,
+        failing_age=record.age + entry.failing_for,
+        opened_at=record.at,
+        noticed_in=entry.failing_for,
+    )
+
+
+def _advanced(incident: Incident, record: j.Record) -> Incident:
+    match record.entry:
+        case j.IncidentReopened() as e:
+            return replace(
+                incident,
+                state=IncidentState.OPEN,
+                fault=e.fault,
+                message=e.message,
+                certain=e.certain,
+                failing_age=record.age + e.failing_for,
+                ended_at=None,
+                ended_age=None,
+                relapses=incident.relapses + 1,
+                recovered_by="",
+                recovered_in=None,
+            )
+        case j.FaultChanged() as e:
+            return replace(incident, fault=e.fault, message=e.message, certain=e.certain)
+        case j.RecoveryHeld() as e:
+            return replace(incident, reason=e.reason)
+        case j.AttemptStarted() as e:
+            attempt = AttemptRecord(
+                attempt=e.attempt, strategy=e.strategy, by=e.by, started_at=record.at, started_age=record.age
+            )
+            return replace(incident, attempts=(*incident.attempts, attempt), state=IncidentState.OPEN, reason="")
+        case j.IncidentRecovered() as e:
+            return replace(
+                incident,
+                state=IncidentState.RECOVERED,
+                ended_at=record.at,
+                ended_age=record.age,
+                recovered_by=e.by,
+                recovered_in=e.down_for,
+            )
+        case j.IncidentEscalated() as e:
+            return replace(
+                incident, state=IncidentState.ESCALATED, ended_at=record.at, ended_age=record.age, reason=e.reason
+            )
+        case j.IncidentWithdrawn() as e:
+            return replace(
+                incident, state=IncidentState.WITHDRAWN, ended_at=record.at, ended_age=record.age, reason=e.reason
+            )
+        case _:
+            return _attempt_advanced(incident, record)
+
+
+def _attempt_advanced(incident: Incident, record: j.Record) -> Incident:
+    number = getattr(record.entry, "attempt", None)
+    attempts = tuple(_attempt_with(a, record) if a.attempt == number else a for a in incident.attempts)
+    return replace(incident, attempts=attempts)
+
+
+def _attempt_with(attempt: AttemptRecord, record: j.Record) -> AttemptRecord:
+    match record.entry:
+        case j.EvidenceTaken() as e:
+            return replace(attempt, evidence=e.evidence)
+        case j.StepStarted() as e:
+            step = StepRecord(step=e.step, action=e.action, description=e.description, started_at=record.at)
+            return _with_step(attempt, step)
+        case j.StepNoted() as e:
+            return _with_step(
+                attempt, *(replace(s, notes=(*s.notes, e.note)) for s in attempt.steps if s.step == e.step)
+            )
+        case j.StepEnded() as e:
+            ended = (
+                replace(s, outcome=e.outcome, seconds=e.seconds, error=e.error, result=e.result)
+                for s in attempt.steps
+                if s.step == e.step
+            )
+            return _with_step(attempt, *ended)
+        case j.VerificationEnded() as e:
+            return replace(attempt, verification=e.message)
+        case j.AttemptEnded() as e:
+            return replace(
+                attempt,
+                outcome=e.outcome,
+                message=e.message,
+                seconds=e.seconds,
+                ended_age=record.age,
+                retry_in=e.retry_in,
+            )
+        case _:
+            return attempt
+
+
+def _with_step(attempt: AttemptRecord, *steps: StepRecord) -> AttemptRecord:
+    """*attempt* with *steps* put in, each in place of the one of its number."""
+    by_number = {s.step: s for s in (*attempt.steps, *steps)}
+    return replace(attempt, steps=tuple(by_number[number] for number in sorted(by_number)))
+
+
+def sentence(entry: j.Entry) -> str:  # noqa: C901, PLR0912  one case per entry
+    """*entry* as a line of the timeline."""
+    match entry:
+        case j.IncidentOpened() as e:
+            return f"{e.service} is down: {e.fault}: {e.message}"
+        case j.IncidentReopened() as e:
+            return f"{e.service} fell again: {e.fault}: {e.message}"
+        case j.FaultChanged() as e:
+            return f"the fault is now {e.fault}: {e.message}"
+        case j.RecoveryHeld() as e:
+            return f"recovery held: {e.reason}"
+        case j.AttemptStarted() as e:
+            return f'attempt {e.attempt} started: strategy "{e.strategy}", ordered by {e.by}'
+        case j.EvidenceTaken():
+            return "evidence taken before the first step"
+        case j.StepStarted() as e:
+            return f"step {e.step + 1}: {e.description}"
+        case j.StepNoted() as e:
+            return f"step {e.step + 1} noted what it needs to be told apart after a crash"
+        case j.StepEnded() as e:
+            return f"step {e.step + 1} {e.outcome} after {e.seconds:.2f} s" + (f": {e.error}" if e.error else "")
+        case j.VerificationEnded() as e:
+            return f"verification {'passed' if e.passed else 'failed'} after {e.seconds:.2f} s: {e.message}"
+        case j.AttemptEnded() as e:
+            then = "" if e.retry_in is None else f"; next attempt in {e.retry_in:.0f} s"
+            return f"attempt {e.attempt} ended: {e.outcome}: {e.message}{then}"
+        case j.IncidentRecovered() as e:
+            return f"{e.service} recovered by {e.by} after {e.down_for:.2f} s"
+        case j.IncidentEscalated() as e:
+            return f"handed over to people: {e.reason}"
+        case j.IncidentWithdrawn() as e:
+            return f"withdrawn: {e.reason}"
+        case j.ServicePaused() as e:
+            return f"paused by {e.by}: {e.reason}"
+        case j.ServiceResumed() as e:
+            return f"resumed by {e.by}"
+        case j.RecoveryOrdered() as e:
+            return f'{e.by} ordered a recovery ("{e.strategy}")'
+        case _:
+            raise TypeError(f"no sentence for {entry!r}")

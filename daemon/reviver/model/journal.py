@@ -1,0 +1,297 @@
+"""
+The journal's entries: the durable record of incidents, attempts and steps.
+
+Each entry is also the event that subscribers see. An entry is a frozen dataclass of plain values; ``type`` names it in
+the database, so a name is never reused for another meaning.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import ClassVar, Protocol
+
+from .faults import NOTHING, FaultKind, JsonValue
+
+JsonMap = Mapping[str, JsonValue]
+
+
+class Severity(StrEnum):
+    """How bad an incident is, worst first."""
+
+    SEV1 = "sev1"
+    SEV2 = "sev2"
+    SEV3 = "sev3"
+    SEV4 = "sev4"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """Common to all entries."""
+
+    type: ClassVar[str]
+    service: str
+    incident: str = ""
+    """The incident's id; empty for what belongs to none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentOpened(Entry):
+    """A service is down, confirmed."""
+
+    type: ClassVar[str] = "incident_opened"
+    fault: FaultKind
+    message: str
+    certain: bool
+    severity: Severity
+    impact: tuple[str, ...]
+    """Services that depend on it, directly or not."""
+    failing_for: float
+    """Seconds from the first failure to this entry."""
+    details: JsonMap = field(default_factory=lambda: NOTHING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentReopened(Entry):
+    """It fell again soon after its recovery."""
+
+    type: ClassVar[str] = "incident_reopened"
+    fault: FaultKind
+    message: str
+    certain: bool
+    failing_for: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaultChanged(Entry):
+    """The check sees another fault than before in the same incident."""
+
+    type: ClassVar[str] = "fault_changed"
+    fault: FaultKind
+    message: str
+    certain: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecoveryHeld(Entry):
+    """A guard speaks against acting now; written once for each new reason."""
+
+    type: ClassVar[str] = "recovery_held"
+    guard: str
+    """Which guard, a stable word for metrics: ``dependency``, ``budget``, ``paused``, …"""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptStarted(Entry):
+    """Synced before anything is done; an attempt counts from here, whatever becomes of the daemon."""
+
+    type: ClassVar[str] = "attempt_started"
+    attempt: int
+    strategy: str
+    by: str
+    steps: tuple[str, ...]
+    """What each step would do, as its action describes it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceTaken(Entry):
+    """What the steps may destroy, as it was before them."""
+
+    type: ClassVar[str] = "evidence_taken"
+    attempt: int
+    evidence: JsonMap
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepStarted(Entry):
+    """Synced before the effect."""
+
+    type: ClassVar[str] = "step_started"
+    attempt: int
+    step: int
+    """Index into the strategy's steps, from 0."""
+    action: str
+    description: str
+    effect: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepNoted(Entry):
+    """A fact that the action needs to tell, after a crash, whether it happened."""
+
+    type: ClassVar[str] = "step_noted"
+    attempt: int
+    step: int
+    note: JsonMap
+
+
+class StepOutcome(StrEnum):
+    """How a step ended."""
+
+    DONE = "done"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"  # the daemon died or stopped in its middle; not known to have happened
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepEnded(Entry):
+    """Synced after the effect."""
+
+    type: ClassVar[str] = "step_ended"
+    attempt: int
+    step: int
+    outcome: StepOutcome
+    seconds: float
+    error: str = ""
+    result: JsonMap = field(default_factory=lambda: NOTHING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerificationEnded(Entry):
+    """Whether the service, and every named verification, passed."""
+
+    type: ClassVar[str] = "verification_ended"
+    attempt: int
+    passed: bool
+    message: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptEnded(Entry):
+    """How it ended, and when the next may start."""
+
+    type: ClassVar[str] = "attempt_ended"
+    attempt: int
+    strategy: str
+    outcome: str
+    """One of ``ports.Outcome``."""
+    message: str
+    seconds: float
+    retry_in: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentRecovered(Entry):
+    """The service passes again, verified."""
+
+    type: ClassVar[str] = "incident_recovered"
+    by: str
+    """The strategy's name, or ``itself``."""
+    down_for: float
+    """Seconds from the first failure."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentEscalated(Entry):
+    """Handed over to people."""
+
+    type: ClassVar[str] = "incident_escalated"
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentWithdrawn(Entry):
+    """Closed because the settings no longer name its service."""
+
+    type: ClassVar[str] = "incident_withdrawn"
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServicePaused(Entry):
+    """A person told reviver to keep its hands off. Lives in the journal, so a restart can't lift it."""
+
+    type: ClassVar[str] = "service_paused"
+    by: str
+    reason: str
+    until: float
+    """Unix time at which it ends by itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceResumed(Entry):
+    """The pause is over."""
+
+    type: ClassVar[str] = "service_resumed"
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecoveryOrdered(Entry):
+    """A person asked for a recovery now."""
+
+    type: ClassVar[str] = "recovery_ordered"
+    by: str
+    strategy: str
+
+
+ENTRY_TYPES: tuple[type[Entry], ...] = (
+    IncidentOpened,
+    IncidentReopened,
+    FaultChanged,
+    RecoveryHeld,
+    AttemptStarted,
+    EvidenceTaken,
+    StepStarted,
+    StepNoted,
+    StepEnded,
+    VerificationEnded,
+    AttemptEnded,
+    IncidentRecovered,
+    IncidentEscalated,
+    IncidentWithdrawn,
+    ServicePaused,
+    ServiceResumed,
+    RecoveryOrdered,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """An entry with its place in time."""
+
+    entry: Entry
+    at: float
+    """Unix time when it was written, for people."""
+    age: float
+    """Seconds from its writing to its reading; by the boot's own clock where both lie in one boot."""
+
+
+class JournalError(Exception):
+    """The journal can't be written or read; the text says what, why it matters, and what to do."""
+
+
+class Journal(Protocol):
+    """Where entries are kept."""
+
+    async def append(self, *entries: Entry) -> None:
+        """
+        Write *entries* in one transaction; returns when they are on disk.
+
+        A cancellation during the write arrives after it: when this returns or raises, the caller knows.
+
+        Raises:
+            JournalError: They are not written.
+        """
+        ...
+
+    async def unfinished(self) -> Mapping[str, Sequence[Record]]:
+        """All records of the latest incident of each service that is open, escalated or recovered lately, by service."""
+        ...
+
+    async def attempts_since(self, seconds: float) -> Sequence[Record]:
+        """The ``attempt_started`` records not older than *seconds*."""
+        ...
+
+    async def pauses(self) -> Mapping[str, ServicePaused]:
+        """The pauses in force, by service."""
+        ...
+
+    async def incidents(self, *, limit: int, service: str | None = None) -> Sequence[Sequence[Record]]:
+        """The records of the *limit* newest incidents, newest first."""
+        ...
+
+    async def incident(self, incident: str) -> Sequence[Record]:
+        """The records of one incident; empty if there is none."""
+        ...

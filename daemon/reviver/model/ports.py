@@ -1,0 +1,88 @@
+"""The edges that are injected, so that years can be simulated in seconds: time, and whoever carries an attempt out."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from .checks import CheckResult
+from .faults import Fault, JsonValue
+from .incidents import AttemptRecord
+from .services import Service, Strategy
+
+
+class Clock(Protocol):
+    """Time, in seconds. Waiting is the event loop's business; its time is ``monotonic``."""
+
+    def monotonic(self) -> float:
+        """Never jumps; stands still while the host is suspended. The one axis that decisions use."""
+        ...
+
+    def boottime(self) -> float:
+        """Never jumps; goes on while the host is suspended. Outlives the daemon, not the boot."""
+        ...
+
+    def boot_id(self) -> str:
+        """Which boot ``boottime`` belongs to."""
+        ...
+
+    def wall(self) -> float:
+        """Unix time, for people. May jump."""
+        ...
+
+
+class Outcome(StrEnum):
+    """How an attempt ended."""
+
+    RECOVERED = "recovered"  # the steps ran and the verification passed
+    HEALED = "healed"  # the service was well again before the first step: nothing was done
+    FAILED = "failed"  # a step failed, or the verification did
+    ABORTED = "aborted"  # stopped before it could matter: paused, fault changed, journal broken; not held against the strategy
+    UNCLEAR = "unclear"  # a destructive step may or may not have happened: people must look
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptResult:
+    """How an attempt ended and why, in a line for an operator."""
+
+    outcome: Outcome
+    message: str
+
+
+class Patient(Protocol):
+    """A service under recovery, as the one who acts upon it sees it."""
+
+    async def ask(self) -> CheckResult:
+        """Ask the service now, over a fresh connection; counted and shown like any other check."""
+        ...
+
+    async def evidence(self) -> Mapping[str, JsonValue]:
+        """What a restart would destroy, within the deadline; what couldn't be had is said in it."""
+        ...
+
+    def stop_reason(self) -> str | None:
+        """Why no further step may start (a person paused, the daemon stops), or ``None``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """One attempt to be made."""
+
+    incident: str
+    service: Service
+    strategy: Strategy
+    attempt: int
+    """Counts from 1 within the incident, over all strategies."""
+    fault: Fault
+    patient: Patient
+    symptom_age: float
+    """Seconds since a check last saw the fault."""
+    by: str
+    """Who ordered it: ``reviver``, or a person's name."""
+    resume: AttemptRecord | None = None
+    """What an earlier life of the daemon had done of this very attempt."""
+
+
+Recoverer = Callable[[Order], Awaitable[AttemptResult]]
+"""Carries an order out; every failure is in the result, only cancellation leaves as an exception."""

@@ -1,0 +1,97 @@
+"""Secrets: values that reach a client and nothing else."""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+from pydantic import PlainSerializer, PlainValidator, ValidationInfo, WithJsonSchema
+
+MASK: Final = "***"
+
+_USERINFO = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.-]*://[^\s/:@]*):[^\s/@]+@", re.IGNORECASE)
+_NAMED = re.compile(
+    r"(?P<name>\b(?:password|passwd|pwd|secret|token|api[_-]?key|authorization)\b[\"']?\s*[=:]\s*)"
+    r"(?P<value>(?:bearer|basic)\s+\S+|\"[^\"]*\"|'[^']*'|[^\s,;&\"']+)",
+    re.IGNORECASE,
+)
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Secret:
+    """A value that is shown as ``***`` wherever it is printed."""
+
+    _value: str
+
+    def reveal(self) -> str:
+        """The value, for handing it to a client."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return f"Secret({MASK})"
+
+    __str__ = __repr__
+
+
+class Redactor:
+    """Takes secrets out of texts from outside, before they reach a log, a report, a metric or the API."""
+
+    def __init__(self, secrets: Iterable[Secret] = ()) -> None:
+        values = sorted({s.reveal() for s in secrets if s.reveal()}, key=len, reverse=True)
+        self._known = re.compile("|".join(map(re.escape, values))) if values else None
+
+    def __call__(self, text: str, *, limit: int = 2000) -> str:
+        """*text* without secrets and control characters, at most *limit* characters."""
+        if self._known is not None:
+            text = self._known.sub(MASK, text)
+        text = _USERINFO.sub(rf"\g<scheme>:{MASK}@", text)
+        text = _NAMED.sub(rf"\g<name>{MASK}", text)
+        text = _CONTROL.sub(" ", text)
+        return text if len(text) <= limit else text[: limit - 1] + "…"
+
+    def tree(self, value: Any) -> Any:
+        """*value* (details, evidence) with each text in it redacted."""
+        if isinstance(value, str):
+            return self(value)
+        if isinstance(value, dict) or hasattr(value, "items"):
+            return {self(str(key)): self.tree(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.tree(item) for item in value]
+        return value
+
+
+Resolver = Callable[[dict[str, str]], str]
+"""Gives the value behind ``{ env = … }``, ``{ file = … }`` or ``{ credential = … }``; raises ``ValueError`` with the reason."""
+
+_FORMS = ("env", "file", "credential")
+
+
+def _resolve(value: object, info: ValidationInfo) -> Secret:
+    if isinstance(value, Secret):
+        return value
+    if not isinstance(value, dict) or len(value) != 1 or next(iter(value)) not in _FORMS:
+        raise ValueError('expected a reference such as { env = "NAME" }, { file = "/path" } or { credential = "name" }')
+    resolver: Resolver = (info.context or {})["resolve_secret"]
+    return Secret(resolver(value))
+
+
+SecretField = Annotated[
+    Secret,
+    PlainValidator(_resolve),
+    PlainSerializer(lambda _secret: MASK, return_type=str),
+    WithJsonSchema(
+        {
+            "oneOf": [
+                {
+                    "type": "object",
+                    "properties": {form: {"type": "string"}},
+                    "required": [form],
+                    "additionalProperties": False,
+                }
+                for form in _FORMS
+            ]
+        }
+    ),
+]
+"""A field of a kind or of the settings that is a secret, given by reference only."""

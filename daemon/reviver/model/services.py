@@ -1,0 +1,128 @@
+"""Services and strategies: what is kept alive, and how."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from .actions import Action, Effect
+from .checks import Check
+from .faults import FaultKind
+
+
+class Criticality(StrEnum):
+    """How much a service matters to those who use it."""
+
+    CRITICAL = "critical"
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
+
+class Mode(StrEnum):
+    """How far reviver may go by itself."""
+
+    OBSERVE = "observe"  # only say what would be done
+    APPROVE = "approve"  # ask a person first
+    AUTO = "auto"
+
+
+class Jitter(StrEnum):
+    """How the pause before a retry is spread, so that many retries don't come at once."""
+
+    NONE = "none"
+    EQUAL = "equal"  # half of the pause is fixed, half is random
+    FULL = "full"  # anything from the initial pause to the computed one, never from zero
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backoff:
+    """The pauses between attempts of one strategy; all in seconds."""
+
+    initial: float = 30.0
+    factor: float = 2.0
+    max: float = 1800.0
+    jitter: Jitter = Jitter.EQUAL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """At most so many attempts in a sliding window of so many seconds."""
+
+    attempts: int
+    per: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One use of an action in a strategy."""
+
+    kind: str
+    """The action's registered name, such as ``systemd.restart``."""
+    action: Action
+    timeout: float
+    """Seconds until it counts as failed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """A further question whose answer must be healthy before an incident counts as recovered."""
+
+    kind: str
+    """The check's registered name."""
+    check: Check
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strategy:
+    """A rung of a service's ladder: which faults it answers, with which steps."""
+
+    name: str
+    faults: frozenset[FaultKind]
+    steps: tuple[Step, ...]
+    after: float | None = None
+    """Seconds that the fault must have lasted; ``None``: by its actions' cost (see ``core.ladder``)."""
+    attempts: int = 3
+    backoff: Backoff = Backoff()
+    mode: Mode = Mode.AUTO
+    verify: tuple[Verification, ...] = ()
+    verify_within: float = 60.0
+    """Seconds after the last step until the service must have passed."""
+
+    @property
+    def destructive(self) -> bool:
+        """Whether one of its steps can't be brought back."""
+        return any(step.action.effect is Effect.DESTRUCTIVE for step in self.steps)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """A thing kept alive. Durations are seconds; the defaults and their reasons stand in ``docs/configuration.md``."""
+
+    name: str
+    kind: str
+    """The check's registered name."""
+    check: Check
+    interval: float = 5.0
+    timeout: float = 2.0
+    confirm: float = 1.0
+    """Pause between the quick probes that confirm a first failure."""
+    fall: int = 4
+    """Failures in a row until down."""
+    rise: int = 3
+    """Passes in a row until up again."""
+    fresh_every: float = 60.0
+    """How often a healthy service is asked over a new connection instead of the kept one."""
+    stable: float = 300.0
+    """A service that falls again within this time after its recovery continues its incident, its attempts counted on."""
+    depends_on: tuple[str, ...] = ()
+    criticality: Criticality = Criticality.NORMAL
+    strategies: tuple[Strategy, ...] = ()
+    budgets: tuple[Budget, ...] = (Budget(attempts=3, per=3600.0), Budget(attempts=6, per=86400.0))
+    retry_after: float | None = None
+    """Cool-down after handing over, until the ladder is tried again from its start; ``None``: never by itself."""
+    patience: float = 300.0
+    """How long a fault that passes by itself (starting up, loading) may last until people are told."""
+    unit: str | None = None
+    """The systemd unit that runs it on this host, for certain evidence."""
+    pidfile: str | None = None
+    """A file whose first line is its main process's pid on this host, for certain evidence."""
