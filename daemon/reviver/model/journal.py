@@ -277,7 +277,7 @@ class Journal(Protocol):
         ...
 
     async def unfinished(self) -> Mapping[str, Sequence[Record]]:
-        """All records of the latest incident of each service that is open, escalated or recovered lately, by service."""
+        """The records of each service's latest incident that is open, handed over or lately recovered, by service."""
         ...
 
     async def attempts_since(self, seconds: float) -> Sequence[Record]:

@@ -37,7 +37,7 @@ class Outcome(StrEnum):
     RECOVERED = "recovered"  # the steps ran and the verification passed
     HEALED = "healed"  # the service was well again before the first step: nothing was done
     FAILED = "failed"  # a step failed, or the verification did
-    ABORTED = "aborted"  # stopped before it could matter: paused, fault changed, journal broken; not held against the strategy
+    ABORTED = "aborted"  # a reason not to go on came up (paused, another fault); not held against the strategy
     UNCLEAR = "unclear"  # a destructive step may or may not have happened: people must look
 
 

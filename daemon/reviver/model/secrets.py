@@ -62,7 +62,7 @@ class Redactor:
 
 
 Resolver = Callable[[dict[str, str]], str]
-"""Gives the value behind ``{ env = … }``, ``{ file = … }`` or ``{ credential = … }``; raises ``ValueError`` with the reason."""
+"""Gives the value behind ``{ env = … }``, ``{ file = … }`` or ``{ credential = … }``; raises ``ValueError``: why not."""
 
 _FORMS = ("env", "file", "credential")
 

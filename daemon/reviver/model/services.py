@@ -113,7 +113,7 @@ class Service:
     fresh_every: float = 60.0
     """How often a healthy service is asked over a new connection instead of the kept one."""
     stable: float = 300.0
-    """A service that falls again within this time after its recovery continues its incident, its attempts counted on."""
+    """A service that falls again so soon after its recovery continues its incident, with its attempts counted on."""
     depends_on: tuple[str, ...] = ()
     criticality: Criticality = Criticality.NORMAL
     strategies: tuple[Strategy, ...] = ()
@@ -126,3 +126,17 @@ class Service:
     """The systemd unit that runs it on this host, for certain evidence."""
     pidfile: str | None = None
     """A file whose first line is its main process's pid on this host, for certain evidence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaemonPolicy:
+    """What holds for all services together."""
+
+    mode: Mode = Mode.AUTO
+    """The ceiling: no strategy goes further than this."""
+    at_once: int = 1
+    """Attempts under way at the same time, over all services."""
+    budget: Budget = Budget(attempts=5, per=900.0)
+    """Attempts by reviver itself, over all services."""
+    evidence_within: float = 3.0
+    """Seconds that taking evidence may delay a first step."""

@@ -21,7 +21,7 @@ def parse_duration(text: object) -> float:
     """
     Seconds meant by *text*, such as ``"1m30s"``, ``"500ms"`` or ``"0s"``.
 
-    A number that is already a ``float`` passes: that is a default of the code, never TOML (settings refuse bare numbers).
+    A ``float`` passes: that is a default of the code (settings refuse bare numbers in TOML).
 
     Raises:
         ValueError: It is no duration; the message says what was expected.
