@@ -1,0 +1,104 @@
+"""
+Reasons not to act now. Each guard answers for itself; the first that speaks is told.
+
+A guard that can't be asked holds: nobody is harmed by a recovery that comes later, or by a person.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from reviver.model.services import DaemonPolicy, Mode, Service, Strategy
+from reviver.model.units import format_duration
+
+from .budget import tightest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """What is the case outside of the one service, as far as it bears on acting."""
+
+    policy: DaemonPolicy
+    dependencies_down: tuple[str, ...] = ()
+    """Services that it depends on, directly or not, and that aren't known to be up."""
+    running: tuple[str, ...] = ()
+    """Services with an attempt under way."""
+    used_at: Sequence[float] = ()
+    """When reviver made attempts, for any service; oldest first."""
+    used_here_at: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """The same for this service alone, by the strategy's name."""
+    observer_suspect: str = ""
+    journal_broken: str = ""
+    stopping: bool = False
+    """The daemon is about to end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Not now."""
+
+    guard: str
+    """A stable word, for metrics."""
+    reason: str
+    until: float | None = None
+    """When to look again, if that is known; else when something changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """The strategy's budget on this service is used up: it helps, if at all, never for long. People must look."""
+
+    reason: str
+
+
+def may_act(service: Service, strategy: Strategy, situation: Situation, *, now: float) -> Held | Spent | None:
+    """Why *strategy* may not act on *service* by itself now; ``None`` if it may."""
+    held = hard_stop(situation) or _policy(strategy, situation)
+    if held is not None:
+        return held
+    if situation.dependencies_down:
+        names = ", ".join(situation.dependencies_down)
+        verb = "is" if len(situation.dependencies_down) == 1 else "are"
+        return Held("dependency", f"{names} {verb} not up; {service.name} is looked at again once that is")
+    if situation.observer_suspect:
+        return Held("observer", situation.observer_suspect)
+    if len(situation.running) >= situation.policy.at_once:
+        return Held("at_once", f"the recovery of {', '.join(situation.running)} is under way")
+    return _budgets(service, strategy, situation, now=now)
+
+
+def hard_stop(situation: Situation) -> Held | None:
+    """What not even a person's word overrides."""
+    if situation.stopping:
+        return Held("stopping", "reviver is stopping")
+    if situation.journal_broken:
+        return Held("journal", f"the journal can't be written, so nothing is started: {situation.journal_broken}")
+    if situation.policy.mode is Mode.OBSERVE:
+        return Held("observe", 'the daemon only observes ([daemon] mode = "observe")')
+    return None
+
+
+def _policy(strategy: Strategy, situation: Situation) -> Held | None:
+    modes = {strategy.mode, situation.policy.mode}
+    if Mode.OBSERVE in modes:
+        return Held("observe", f'"{strategy.name}" only observes (mode = "observe")')
+    if Mode.APPROVE in modes:
+        return Held("approval", f'"{strategy.name}" waits for a person: reviver recover NAME starts it')
+    return None
+
+
+def _budgets(service: Service, strategy: Strategy, situation: Situation, *, now: float) -> Held | Spent | None:
+    until, budget = tightest(service.budgets, situation.used_here_at.get(strategy.name, ()), now=now)
+    if budget is not None:
+        return Spent(
+            f'the budget of {service.name} is spent: "{strategy.name}" ran {budget.attempts} times within '
+            f"{format_duration(budget.per)}"
+        )
+    until, budget = tightest([situation.policy.budget], situation.used_at, now=now)
+    if budget is not None:
+        return Held(
+            "budget",
+            f"reviver's overall budget is spent: {budget.attempts} attempts in {format_duration(budget.per)}; "
+            f"the next may start in {format_duration(until - now)}",
+            until,
+        )
+    return None

@@ -1,0 +1,107 @@
+"""
+Which strategy comes next, and when: the ladder of a service, gentlest first.
+
+A rung answers some faults, has a number of attempts, pauses between them, and waits until the fault has lasted long
+enough for what it costs. The next rung follows when one is exhausted; after the last, people.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from reviver.model.actions import Effect
+from reviver.model.faults import WAIT_FOR_IT, Fault
+from reviver.model.services import Service, Strategy
+
+CERTAIN_AFTER = 2.0  # seconds that a certain fault must have lasted, unless the settings say
+DESTRUCTIVE_AFTER = 150.0  # the same for a destructive step (safety: model optimum for a restore)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ladder:
+    """How far the ladder has been climbed in an incident."""
+
+    attempts: tuple[tuple[str, int], ...] = ()
+    """Attempts made, by the strategy's name."""
+    not_before: float = float("-inf")
+    """Backoff: no attempt before this moment."""
+
+    def made(self, strategy: str) -> int:
+        """How many attempts of *strategy* were made."""
+        return dict(self.attempts).get(strategy, 0)
+
+    def counted(self, strategy: str, *, by: int = 1) -> "Ladder":
+        """The ladder after *by* more attempts of *strategy*."""
+        made = dict(self.attempts)
+        made[strategy] = made.get(strategy, 0) + by
+        return Ladder(attempts=tuple(made.items()), not_before=self.not_before)
+
+
+@dataclass(frozen=True, slots=True)
+class Climb:
+    """The strategy whose turn it is, now."""
+
+    strategy: Strategy
+
+
+@dataclass(frozen=True, slots=True)
+class WaitUntil:
+    """Nothing before this moment."""
+
+    at: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """The ladder has nothing (more) to offer for this fault."""
+
+    reason: str
+
+
+Move = Climb | WaitUntil | HandOver
+
+
+def after(strategy: Strategy, *, certain: bool) -> float:
+    """
+    Seconds that a fault must have lasted before *strategy* may act.
+
+    What the settings say is obeyed. Otherwise it follows the cost of the dearest step, for most outages that end by
+    themselves are short; certain evidence shortens it, except for what can't be brought back.
+    """
+    if strategy.after is not None:
+        return strategy.after
+    dearest = max((step.action.default_after for step in strategy.steps), default=0.0)
+    if any(step.action.effect is Effect.DESTRUCTIVE for step in strategy.steps):
+        return max(dearest, DESTRUCTIVE_AFTER)
+    return min(dearest, CERTAIN_AFTER) if certain else dearest
+
+
+def answering(service: Service, fault: Fault) -> Sequence[Strategy]:
+    """The rungs of *service* that answer *fault*, gentlest first."""
+    return [strategy for strategy in service.strategies if fault.kind in strategy.faults]
+
+
+def next_move(service: Service, ladder: Ladder, fault: Fault, *, failing_since: float, now: float) -> Move:
+    """What the ladder offers for *fault*, which began at *failing_since*."""
+    rungs = answering(service, fault)
+    if not rungs:
+        return _without_rung(service, fault, failing_since=failing_since, now=now)
+    rung = next((rung for rung in rungs if ladder.made(rung.name) < rung.attempts), None)
+    if rung is None:
+        tried = ", ".join(f'"{rung.name}" ({ladder.made(rung.name)} times)' for rung in rungs)
+        return HandOver(f"every strategy for {fault.kind} was tried: {tried}")
+    ready = failing_since + after(rung, certain=fault.certain)
+    if now < ready:
+        return WaitUntil(ready, f'"{rung.name}" waits until the fault has lasted long enough')
+    if now < ladder.not_before:
+        return WaitUntil(ladder.not_before, f'"{rung.name}" waits for its backoff')
+    return Climb(rung)
+
+
+def _without_rung(service: Service, fault: Fault, *, failing_since: float, now: float) -> Move:
+    if fault.kind not in WAIT_FOR_IT:
+        return HandOver(f"no strategy of {service.name} answers {fault.kind}")
+    patient_until = failing_since + service.patience
+    if now < patient_until:
+        return WaitUntil(patient_until, f"{fault.kind} passes by itself as a rule")
+    return HandOver(f"{fault.kind} has lasted for {now - failing_since:.0f} s, and no strategy answers it")
