@@ -186,7 +186,13 @@ class PostgresServer(Server):
 
     async def connect(self, **how: Any) -> "asyncpg.Connection[asyncpg.Record]":
         """A connection as the superuser (``database=``, ``user=``, … to change that); the caller closes it."""
-        defaults = {"host": LOOPBACK, "port": self.port, "user": "postgres", "database": "postgres", "timeout": 5}
+        defaults: dict[str, Any] = {
+            "host": LOOPBACK,
+            "port": self.port,
+            "user": "postgres",
+            "database": "postgres",
+            "timeout": 5,
+        }
         connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(**(defaults | how))
         return connection
 
