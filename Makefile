@@ -1,0 +1,50 @@
+# The same words by hand and in CI. VENV=.venv and PYTHON=(the first python3 from 3.11 on) may be set.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+VENV ?= .venv
+export VENV PYTHON
+BIN := $(VENV)/bin
+CODE := daemon tests $(wildcard bench)
+DECIDING := */reviver/model/*,*/reviver/core/*,*/reviver/supervisor/*,*/reviver/recovery/*,*/reviver/incidents/*
+
+help: ## these lines
+	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile | expand -t 14
+
+demo: $(VENV)/.demo ## a private PostgreSQL and Redis, broken and recovered before your eyes (DEMO_ARGS=...)
+	$(BIN)/reviver demo $(DEMO_ARGS)
+
+test: lint packages ## everything that CI runs: lint, types, layers, spelling, all tests, coverage
+	$(BIN)/pytest -m 'not systemd and not docker' -n 3 --cov --cov-report= $(TEST_ARGS)
+	$(BIN)/coverage report --skip-covered --include='$(DECIDING)'
+	$(BIN)/pytest -m 'systemd or docker' -n 2 --dist loadgroup $(TEST_ARGS)
+
+lint: $(VENV)/.dev ## ruff, mypy, the rooms' layers, spelling
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+
+fmt: $(VENV)/.dev ## formats the code and repairs what ruff can repair
+	$(BIN)/ruff check --fix $(CODE)
+	$(BIN)/ruff format $(CODE)
+
+bench: $(VENV)/.dev packages ## the benchmarks (BENCH_ARGS=...)
+	$(BIN)/python -m bench $(BENCH_ARGS)
+
+clean: ## removes what the other targets made
+	rm -rf $(VENV) dist build .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+packages:
+	scripts/packages
+
+$(VENV)/.demo: pyproject.toml requirements/dev.txt
+	scripts/venv demo
+	touch $@
+
+$(VENV)/.dev: pyproject.toml requirements/dev.txt
+	scripts/venv dev
+	touch $@
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint fmt bench clean packages
