@@ -1,0 +1,44 @@
+"""
+Where the daemon keeps its state, and the socket by which people control it.
+
+The daemon and the commands must come to the same answer in different environments: systemd tells only the daemon of its
+directories. So the usual places are looked at by name, and a daemon with its own state directory has its socket there.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+STATE_DIR: Final = Path("/var/lib/reviver")
+RUNTIME_DIR: Final = Path("/run/reviver")
+SOCKET_NAME: Final = "control.sock"
+
+
+def state_dir(written: object, environ: Mapping[str, str]) -> Path:
+    """The state directory: as *written* under ``daemon.state_dir``, else systemd's, else the usual one."""
+    if isinstance(written, str):
+        return Path(written)
+    return Path(_first(environ.get("STATE_DIRECTORY", "")) or STATE_DIR)
+
+
+def control_socket(daemon: Mapping[str, object], environ: Mapping[str, str]) -> Path:
+    """
+    The control socket that follows from the ``[daemon]`` table, which need not be valid otherwise.
+
+    That is ``control_socket`` if set; ``control.sock`` in the state directory if that is one of its own; else in the
+    runtime directory if there is one, and in the state directory if not.
+    """
+    written = daemon.get("control_socket")
+    if isinstance(written, str):
+        return Path(written)
+    own_state_dir = daemon.get("state_dir")
+    if not isinstance(own_state_dir, str) or Path(own_state_dir) == STATE_DIR:
+        runtime_dir = Path(_first(environ.get("RUNTIME_DIRECTORY", "")) or RUNTIME_DIR)
+        if runtime_dir.is_dir():
+            return runtime_dir / SOCKET_NAME
+    return state_dir(own_state_dir, environ) / SOCKET_NAME
+
+
+def _first(directories: str) -> str:
+    """The first of several directories, as systemd lists them: https://www.freedesktop.org/software/systemd/man/systemd.exec.html."""
+    return directories.split(":", 1)[0]
