@@ -132,7 +132,7 @@ def consider(state: State, service: Service, situation: Situation, *, now: float
     if belief.health is Health.UP and trouble is not None and trouble.open:
         if belief.passes_in_row < service.rise:
             return state, ()
-        return _closed(state, trouble, belief, by=ITSELF, now=now)
+        return _closed(trouble, belief, by=ITSELF, now=now)
     if belief.health is not Health.DOWN or belief.fault is None:
         return state, ()
     trouble, told = _told(trouble, belief, belief.fault, service, now=now)
@@ -151,7 +151,7 @@ def on_attempt_ended(
     trouble = replace(trouble, running="", held=("", ""), held_reason="")
     if outcome in {Outcome.RECOVERED, Outcome.HEALED}:
         by = strategy if outcome is Outcome.RECOVERED else ITSELF
-        return _closed(state, trouble, signalled(state.belief, Signal.CURED, now), by=by, now=now)
+        return _closed(trouble, signalled(state.belief, Signal.CURED, now), by=by, now=now)
     belief = signalled(state.belief, Signal.LEFT, now)
     if outcome is Outcome.UNCLEAR:
         return State(belief=belief, trouble=replace(trouble, escalated_at=now)), (Escalate(message),)
@@ -160,6 +160,11 @@ def on_attempt_ended(
         trouble = replace(trouble, ladder=trouble.ladder.counted(strategy, by=-1))
     trouble = replace(trouble, ladder=replace(trouble.ladder, not_before=not_before))
     return consider(State(belief=belief, trouble=trouble), service, situation, now=now)
+
+
+def on_interrupted(state: State) -> State:
+    """The daemon stops in the middle of the attempt, which its next life resumes."""
+    return state if state.trouble is None else replace(state, trouble=replace(state.trouble, running=""))
 
 
 def on_pause(state: State, *, now: float) -> State:
@@ -214,7 +219,7 @@ def _retry_in(service: Service, ladder: Ladder, strategy: str, outcome: Outcome,
     return backoff.delay(max(1, ladder.made(strategy)), rung.backoff, random=random)
 
 
-def _closed(state: State, trouble: Trouble, belief: Belief, *, by: str, now: float) -> Decision:
+def _closed(trouble: Trouble, belief: Belief, *, by: str, now: float) -> Decision:
     return State(belief=belief, trouble=replace(trouble, recovered_at=now)), (Close(by, now - trouble.since),)
 
 

@@ -9,10 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import TypeAlias
 
-JsonValue: TypeAlias = bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"] | None
-"""What may stand in details, evidence and journal entries."""
+from pydantic import JsonValue as JsonValue  # what may stand in details, evidence and journal entries
 
 NOTHING: Mapping[str, JsonValue] = MappingProxyType({})
 """No details."""

@@ -1,0 +1,143 @@
+"""The journal on disk: entries in, records and incidents out. Returns from ``append`` mean: it is on disk."""
+
+import json
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import anyio
+import anyio.to_thread
+from pydantic import TypeAdapter
+
+from reviver.model.journal import (
+    ENTRY_TYPES,
+    AttemptStarted,
+    Entry,
+    IncidentEscalated,
+    IncidentOpened,
+    IncidentRecovered,
+    IncidentReopened,
+    IncidentWithdrawn,
+    JournalError,
+    Record,
+    ServicePaused,
+    ServiceResumed,
+)
+from reviver.model.ports import Clock
+
+from . import database
+
+T = TypeVar("T")
+
+_ADAPTERS: dict[str, TypeAdapter[Entry]] = {kind.type: TypeAdapter(kind) for kind in ENTRY_TYPES}
+_STATES: dict[type[Entry], str] = {
+    IncidentReopened: "open",
+    AttemptStarted: "open",
+    IncidentRecovered: "recovered",
+    IncidentEscalated: "escalated",
+    IncidentWithdrawn: "withdrawn",
+}
+_COMMON = ("service", "incident")
+
+
+class SqliteJournal:
+    """A journal in one SQLite file; meets ``model.journal.Journal``."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._path = path
+        self._clock = clock
+        self._connection: sqlite3.Connection | None = None
+        self._one_at_a_time = anyio.CapacityLimiter(1)
+        self._sql = database.queries()
+
+    async def open(self) -> None:
+        """
+        Open the file, and make or migrate it if need be.
+
+        Raises:
+            JournalError: It can't be used.
+        """
+        self._connection = await anyio.to_thread.run_sync(database.connect, self._path, limiter=self._one_at_a_time)
+
+    async def aclose(self) -> None:
+        """Close the file; the journal can't be used afterwards."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await anyio.to_thread.run_sync(connection.close, limiter=self._one_at_a_time)
+
+    async def append(self, *entries: Entry) -> None:
+        """Write *entries* in one transaction; returns when they are on disk."""
+        stamp = (self._clock.wall(), self._clock.boot_id(), self._clock.boottime())
+        await self._run(lambda db: database.in_transaction(db, lambda db: self._write(db, entries, stamp)))
+
+    def _write(self, db: sqlite3.Connection, entries: Sequence[Entry], stamp: tuple[float, str, float]) -> None:
+        for entry in entries:
+            body = _ADAPTERS[entry.type].dump_python(entry, mode="json", exclude=set(_COMMON))
+            row = (entry.type, entry.service, entry.incident, *stamp, json.dumps(body, ensure_ascii=False))
+            db.execute(self._sql["add_entry"], row)
+            match entry:
+                case IncidentOpened():
+                    db.execute(self._sql["add_incident"], (entry.incident, entry.service, stamp[0]))
+                case ServicePaused():
+                    db.execute(self._sql["set_pause"], (entry.service, entry.by, entry.reason, entry.until))
+                case ServiceResumed():
+                    db.execute(self._sql["drop_pause"], (entry.service,))
+                case _ if type(entry) in _STATES:
+                    db.execute(self._sql["set_state"], (_STATES[type(entry)], entry.incident))
+                case _:
+                    pass
+
+    async def unfinished(self) -> Mapping[str, Sequence[Record]]:
+        """The records of each service's latest incident, unless withdrawn, by service."""
+        found = await self._records_of("latest_of_each_service", ())
+        return {records[0].entry.service: records for records in found if records}
+
+    async def incidents(self, *, limit: int, service: str | None = None) -> Sequence[Sequence[Record]]:
+        """The records of the *limit* newest incidents, newest first."""
+        return await self._records_of("newest", (service, limit))
+
+    async def incident(self, incident: str) -> Sequence[Record]:
+        """The records of one incident; empty if there is none."""
+        rows = await self._run(lambda db: db.execute(self._sql["entries_of_incident"], (incident,)).fetchall())
+        return [self._record(row) for row in rows]
+
+    async def attempts_since(self, seconds: float) -> Sequence[Record]:
+        """The ``attempt_started`` records not older than *seconds*."""
+        boot_id, boottime, wall = self._clock.boot_id(), self._clock.boottime(), self._clock.wall()
+        arguments = (boot_id, boottime - seconds, wall - seconds)
+        rows = await self._run(lambda db: db.execute(self._sql["attempts_since"], arguments).fetchall())
+        return [self._record(row) for row in rows]
+
+    async def pauses(self) -> Mapping[str, ServicePaused]:
+        """The pauses in force, by service."""
+        wall = self._clock.wall()
+        rows = await self._run(lambda db: db.execute(self._sql["pauses"], (wall,)).fetchall())
+        return {row[0]: ServicePaused(service=row[0], by=row[1], reason=row[2], until=row[3]) for row in rows}
+
+    async def _records_of(self, query: str, arguments: tuple[Any, ...]) -> Sequence[Sequence[Record]]:
+        def read(db: sqlite3.Connection) -> list[list[database.Row]]:
+            ids = db.execute(self._sql[query], arguments).fetchall()
+            return [db.execute(self._sql["entries_of_incident"], id_).fetchall() for id_ in ids]
+
+        return [[self._record(row) for row in rows] for rows in await self._run(read)]
+
+    def _record(self, row: database.Row) -> Record:
+        type_, service, incident, at, boot_id, boot_s, body = row
+        fields = {**json.loads(body), "service": service, "incident": incident}
+        same_boot = boot_id == self._clock.boot_id()
+        age = self._clock.boottime() - boot_s if same_boot else self._clock.wall() - at
+        return Record(entry=_ADAPTERS[type_].validate_python(fields), at=at, age=max(0.0, age))
+
+    async def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """*work* in the one thread; a cancellation waits for it, so that the caller knows what is written."""
+        if self._connection is None:
+            raise JournalError(f"journal: {self._path} is not open")
+        connection = self._connection
+        try:
+            return await anyio.to_thread.run_sync(work, connection, limiter=self._one_at_a_time)
+        except sqlite3.Error as error:
+            with suppress(sqlite3.Error):
+                connection.rollback()
+            raise JournalError(database.explain(self._path, error)) from error

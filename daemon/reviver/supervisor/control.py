@@ -1,0 +1,102 @@
+"""What people may ask of the running daemon; meets ``model.control.Control``."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from reviver.core import decide
+from reviver.model.control import ControlRefused, ServiceView
+from reviver.model.health import Health
+from reviver.model.journal import JournalError
+from reviver.model.units import format_duration
+
+from .supervisor import Supervisor
+from .watched import Watched
+
+PAUSE_MAX = 24 * 3600.0  # seconds; a pause that is forgotten must end by itself
+
+
+class SupervisorControl:
+    """Shows what the supervisor believes, and passes people's orders on."""
+
+    def __init__(self, supervisor: Supervisor, reload: Callable[[], Awaitable[None]]) -> None:
+        self._supervisor = supervisor
+        self.reload = reload
+
+    def health(self) -> Mapping[str, ServiceView]:
+        """Every service, in the order of the settings."""
+        return {name: self._view(watched) for name, watched in self._supervisor.watched.items()}
+
+    def ready(self) -> str:
+        """Why it isn't ready yet; empty when it is."""
+        if self._supervisor.scribe.broken:
+            return self._supervisor.scribe.broken
+        services = self._supervisor.watched.values()
+        unasked = sum(watched.result is None for watched in services)
+        return f"{unasked} of {len(services)} services not asked yet" if unasked else ""
+
+    async def pause(self, services: Sequence[str], *, by: str, reason: str, seconds: float) -> list[str]:
+        """Keep hands off *services* (none named: all) for *seconds*; returns their names."""
+        if not 0 < seconds <= PAUSE_MAX:
+            raise ControlRefused(f"a pause lasts at most {format_duration(PAUSE_MAX)}; renew it if need be")
+        chosen = self._chosen(services)
+        for watched in chosen:
+            try:
+                await self._supervisor.pause(watched, by=by, reason=reason, seconds=seconds)
+            except JournalError as error:
+                raise ControlRefused(f"{watched.name} is not paused: {error}") from error
+        return [watched.name for watched in chosen]
+
+    async def resume(self, services: Sequence[str], *, by: str) -> list[str]:
+        """End the pause of *services* (none named: all paused ones); returns their names."""
+        paused = [w for w in self._chosen(services) if w.state.belief.health is Health.PAUSED]
+        for watched in paused:
+            await self._supervisor.resume(watched, by=by)
+        return [watched.name for watched in paused]
+
+    async def recover(self, service: str, *, by: str, strategy: str | None, dry_run: bool) -> str:
+        """Start the next strategy of *service* now, or the named one; returns what is (would be) done."""
+        [watched] = self._chosen([service])
+        try:
+            if dry_run:
+                _, start = self._supervisor.ordered(watched, by=by, strategy=strategy)
+            else:
+                start = await self._supervisor.order(watched, by=by, strategy=strategy)
+        except (decide.Refused, JournalError) as error:
+            raise ControlRefused(str(error)) from error
+        steps = "; ".join(step.action.describe() for step in start.strategy.steps)
+        return self._supervisor.redact(
+            f'{service}: attempt {start.attempt}, strategy "{start.strategy.name}": reviver will {steps}'
+        )
+
+    def _chosen(self, names: Sequence[str]) -> list[Watched]:
+        known = self._supervisor.watched
+        for name in names:
+            if name not in known:
+                raise ControlRefused(
+                    f'there is no service "{name}"; there are: {", ".join(known)}', unknown_service=True
+                )
+        return [known[name] for name in names] if names else list(known.values())
+
+    def _view(self, watched: Watched) -> ServiceView:
+        clock, belief, result = self._supervisor.clock, watched.state.belief, watched.result
+        wall_minus_monotonic = clock.wall() - clock.monotonic()
+        trouble = watched.state.trouble
+        live = trouble if trouble is not None and trouble.open else None
+        fault = belief.fault
+        unknown = result.unknown if result is not None and result.unknown else ""
+        return ServiceView(
+            kind=watched.service.kind,
+            health=belief.health.value,
+            fault=None if fault is None else fault.kind.value,
+            message=unknown if fault is None else fault.message,
+            since=None if result is None else belief.since + wall_minus_monotonic,
+            latency_seconds=None if result is None else result.latency,
+            checked_at=None if result is None else watched.answered_at + wall_minus_monotonic,
+            certain=fault is not None and fault.certain,
+            held=live.held_reason if live is not None else "",
+            incident=watched.incident if live is not None else "",
+            attempt=watched.attempt,
+            strategy=live.running if live is not None else "",
+            depends_on=watched.service.depends_on,
+            paused_until=watched.paused_until,
+            details={} if result is None else result.details,
+        )

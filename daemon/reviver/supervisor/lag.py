@@ -1,0 +1,43 @@
+"""How late reviver itself is: a sleeper that notes when it was woken late, or when the host was suspended."""
+
+from collections import deque
+
+import anyio
+
+from reviver.model.events import Emit, LoopLagged
+from reviver.model.ports import Clock
+
+EVERY = 0.1  # seconds
+NOTED_FROM = 0.05  # seconds; below this it is the machine's ordinary noise
+KEPT = 1000  # notes; more than any timeout is long
+
+
+class LagMeter:
+    """Remembers the late wake-ups of the last minutes."""
+
+    def __init__(self, clock: Clock, emit: Emit) -> None:
+        self._clock = clock
+        self._emit = emit
+        self._notes: deque[tuple[float, float]] = deque(maxlen=KEPT)
+        self._due: float | None = None
+
+    async def run(self) -> None:
+        """Measure until cancelled."""
+        suspended = self._clock.boottime() - self._clock.monotonic()
+        while True:
+            self._due = self._clock.monotonic() + EVERY
+            await anyio.sleep_until(self._due)
+            now = self._clock.monotonic()
+            asleep = self._clock.boottime() - now - suspended
+            suspended += asleep
+            lag = now - self._due + max(0.0, asleep)
+            if lag >= NOTED_FROM:
+                self._notes.append((now, lag))
+                self._emit(LoopLagged(seconds=lag))
+
+    def worst_since(self, moment: float) -> float:
+        """The longest lateness, in seconds, that touches the time from *moment* to now."""
+        now = self._clock.monotonic()
+        overdue = 0.0 if self._due is None else max(0.0, now - self._due)
+        noted = (lag for at, lag in reversed(self._notes) if at >= moment)
+        return max(overdue, max(noted, default=0.0))

@@ -1,0 +1,93 @@
+"""One watched service: its settings, its open probe, and what is decided about it. The shell's mutable side."""
+
+from dataclasses import dataclass, field, replace
+from enum import Enum
+
+import anyio
+
+from reviver.core.decide import State
+from reviver.model.checks import CheckResult, Probe
+from reviver.model.faults import Fault
+from reviver.model.health import Health
+from reviver.model.secrets import Redactor
+from reviver.model.services import Service
+
+
+class Process(Enum):
+    """What is known of the service's own process on this host."""
+
+    UNKNOWN = "unknown"  # not told where to look, or not found yet
+    ALIVE = "alive"
+    GONE = "gone"  # and nobody restarts it
+    RESTARTING = "restarting"  # its service manager is on it
+
+
+@dataclass(slots=True, kw_only=True)
+class Watched:
+    """One service under watch."""
+
+    service: Service
+    phase: float
+    """In [0, 1): where in the interval its questions lie, so that not all come at once."""
+    state: State = field(default_factory=State)
+    probe: Probe | None = None
+    keeper: anyio.CancelScope | None = None
+    asking: anyio.Lock = field(default_factory=lambda: anyio.Lock(fast_acquire=True))
+    deciding: anyio.Lock = field(default_factory=lambda: anyio.Lock(fast_acquire=True))
+    result: CheckResult | None = None
+    asked_at: float = float("-inf")
+    answered_at: float = float("-inf")
+    fresh_at: float = float("-inf")
+    """When it was last asked over a fresh connection."""
+    due_at: float = float("inf")
+    """When it is to be asked next."""
+    woken: bool = False
+    """Whether the next question was asked for by an event rather than by the clock."""
+    incident: str = ""
+    attempt: int = 0
+    """The attempt under way; 0: none."""
+    process: Process = Process.UNKNOWN
+    process_told: str = ""
+    paused_until: float | None = None
+    """Unix time."""
+    removed: bool = False
+    """Whether the settings no longer name it; it goes when its attempt has ended."""
+
+    @property
+    def name(self) -> str:
+        """The service's name."""
+        return self.service.name
+
+    @property
+    def running(self) -> bool:
+        """Whether an attempt is under way."""
+        return self.state.trouble is not None and bool(self.state.trouble.running)
+
+    @property
+    def serves(self) -> bool:
+        """Whether others may rely on it: up, or paused and passing."""
+        belief = self.state.belief
+        return belief.health is Health.UP or (belief.health is Health.PAUSED and belief.passes_in_row > 0)
+
+    def weighed(self, result: CheckResult) -> CheckResult:
+        """*result* with what is known of the process: evidence that is certain, or that somebody restarts it."""
+        if result.fault is None or self.process in {Process.UNKNOWN, Process.ALIVE}:
+            return result
+        gone = self.process is Process.GONE
+        fault = replace(result.fault, certain=gone, message=f"{result.fault.message} ({self.process_told})")
+        return replace(result, fault=fault)
+
+
+def cleaned(result: CheckResult, redact: Redactor) -> CheckResult:
+    """*result* with every text from outside redacted."""
+    fault = result.fault
+    return CheckResult(
+        latency=result.latency,
+        fault=None
+        if fault is None
+        else Fault(
+            kind=fault.kind, message=redact(fault.message), certain=fault.certain, details=redact.tree(fault.details)
+        ),
+        unknown=None if result.unknown is None else redact(result.unknown),
+        details=redact.tree(result.details) if result.details else result.details,
+    )
