@@ -42,7 +42,9 @@ take_down() {
 }
 exec 9> >(take_down >/dev/null 2>&1)
 guard=$!
-trap "trap '' EXIT INT TERM HUP; exec 9>&-; wait $guard || :" EXIT
+# shellcheck disable=SC2317,SC2329  # called by the trap
+finish() { trap '' EXIT INT TERM HUP; exec 9>&-; wait "$guard" || :; }
+trap finish EXIT
 trap 'exit 143' INT TERM HUP
 
 mount -t tmpfs -o size=2g,mode=755 tmpfs "$work"
