@@ -13,10 +13,10 @@ from typing import Any
 
 import anyio
 import pytest
-from servers import until
 
 from reviver.clients import process
 from reviver.model.secrets import Secret
+from servers import until
 
 PATIENCE = 10.0
 
@@ -277,17 +277,21 @@ async def test_out_of_descriptors_it_says_so_and_leaves_nothing_running() -> Non
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     await process.run(["true"])
     used = max(descriptors())
+    spare = [os.dup(0) for _ in range(used)]  # no gaps below the limit
+    used = max(spare)
     refusals: list[str] = []
     try:
-        for spare in range(1, 12):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (used + spare, hard))
+        for limit in range(used + 1, used + 13):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
             try:
                 await process.run(["true"])
             except process.NotStartedError as error:
                 refusals.append(str(error))
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert 1 < len(refusals) < 11
+        for descriptor in spare:
+            os.close(descriptor)
+    assert 1 < len(refusals) < 12
     assert all("Too many open files" in refusal for refusal in refusals)
     assert not children()
 
