@@ -52,14 +52,16 @@ class SqliteJournal:
         self._one_at_a_time = anyio.CapacityLimiter(1)
         self._sql = database.queries()
 
-    async def open(self) -> None:
+    async def open(self) -> sqlite3.Connection:
         """
-        Open the file, and make or migrate it if need be.
+        The open file, made or migrated if need be.
 
         Raises:
             JournalError: It can't be used.
         """
-        self._connection = await anyio.to_thread.run_sync(database.connect, self._path, limiter=self._one_at_a_time)
+        connection = await anyio.to_thread.run_sync(database.connect, self._path, limiter=self._one_at_a_time)
+        self._connection = connection
+        return connection
 
     async def aclose(self) -> None:
         """Close the file; the journal can't be used afterwards."""
@@ -132,9 +134,8 @@ class SqliteJournal:
 
     async def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """*work* in the one thread; a cancellation waits for it, so that the caller knows what is written."""
-        if self._connection is None:
-            raise JournalError(f"journal: {self._path} is not open")
-        connection = self._connection
+        # What kept it from opening at the start may have been mended.
+        connection = self._connection or await self.open()
         try:
             return await anyio.to_thread.run_sync(work, connection, limiter=self._one_at_a_time)
         except sqlite3.Error as error:

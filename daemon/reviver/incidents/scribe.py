@@ -28,6 +28,10 @@ class Scribe:
         self.broken = ""
         """Why the journal can't be written, if it can't."""
 
+    def break_off(self, reason: str) -> None:
+        """Hold the journal for broken until it has been written again."""
+        self._now(broken=reason)
+
     async def commit(self, *entries: Entry) -> None:
         """
         Write *entries*, and whatever waits before them; returns when all is on disk.

@@ -38,8 +38,15 @@ class Redactor:
     """Takes secrets out of texts from outside, before they reach a log, a report, a metric or the API."""
 
     def __init__(self, secrets: Iterable[Secret] = ()) -> None:
-        values = sorted({s.reveal() for s in secrets if s.reveal()}, key=len, reverse=True)
-        self._known = re.compile("|".join(map(re.escape, values))) if values else None
+        self._values: set[str] = set()
+        self._known: re.Pattern[str] | None = None
+        self.learn(secrets)
+
+    def learn(self, secrets: Iterable[Secret]) -> None:
+        """Take out *secrets* as well from now on; what was known stays known, for old texts may still come by."""
+        self._values |= {secret.reveal() for secret in secrets} - {""}
+        longest_first = sorted(self._values, key=len, reverse=True)
+        self._known = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
 
     def __call__(self, text: str, *, limit: int = 2000) -> str:
         """*text* without secrets and control characters, at most *limit* characters."""

@@ -6,6 +6,7 @@ Durations are seconds (``float``), sizes are bytes (``int``). In settings both a
 (https://prometheus.io/docs/prometheus/latest/querying/basics/#float-literals-and-time-durations).
 """
 
+import json
 import re
 from typing import Annotated
 
@@ -62,16 +63,38 @@ def parse_size(text: object) -> int:
     return int(number) * SIZE_UNITS[unit]
 
 
+def _written_duration(value: object) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise ValueError(f'expected a duration with a unit, found {value}; did you mean "{value}s"?')
+    try:
+        return parse_duration(value)
+    except ValueError as error:
+        raise ValueError(f"{error}, found {_shown(value)}") from None
+
+
+def _written_size(value: object) -> int:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise ValueError(f'expected a size with a unit, found {value}; did you mean "{value}B"?')
+    try:
+        return parse_size(value)
+    except ValueError as error:
+        raise ValueError(f"{error}, found {_shown(value)}") from None
+
+
+def _shown(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)[:60]
+
+
 Seconds = Annotated[
     float,
-    BeforeValidator(parse_duration),
+    BeforeValidator(_written_duration),
     WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN, "examples": ["5s", "1m30s", "500ms"]}),
 ]
 """A field of a kind or of the settings that is a duration: seconds in code, ``"1m30s"`` in TOML."""
 
 Bytes = Annotated[
     int,
-    BeforeValidator(parse_size),
+    BeforeValidator(_written_size),
     WithJsonSchema({"type": "string", "pattern": SIZE_PATTERN, "examples": ["64KiB", "10MB"]}),
 ]
 """A field of a kind or of the settings that is a size: bytes in code, ``"64KiB"`` in TOML."""

@@ -142,21 +142,24 @@ class Supervisor:
 
     def _begin(self, watched: Watched) -> None:
         watched.removed = False
-        self._tasks.start_soon(self._keep, watched)
+        watched.opened = anyio.Event()
+        watched.keeper = anyio.CancelScope()
+        self._tasks.start_soon(self._keep, watched, watched.keeper)
         if watched.running:  # left over from an earlier life
             return
         spread = min(1.0, watched.service.interval) * watched.phase
         self._put_ask(watched, self.clock.monotonic() + spread)
 
-    async def _keep(self, watched: Watched) -> None:
-        """Hold the check open, and again if it breaks, until the keeper's scope is cancelled."""
-        with anyio.CancelScope() as watched.keeper:
+    async def _keep(self, watched: Watched, keeper: anyio.CancelScope) -> None:
+        """Hold the check open, and again if it breaks, until *keeper* is cancelled."""
+        with keeper:
             while True:
                 try:
                     await self._hold_open(watched)
                 except Exception:  # the wall around a kind's own code: one broken check stops no other
                     log.exception("check.broke", extra={"service": watched.name})
                 watched.probe = None
+                watched.opened.set()  # whoever waits must not wait for it
                 await anyio.sleep(OPEN_AGAIN)
 
     async def _hold_open(self, watched: Watched) -> None:
@@ -166,6 +169,7 @@ class Supervisor:
         )
         async with AsyncExitStack() as stack:
             watched.probe = await stack.enter_async_context(service.check.open(context))
+            watched.opened.set()
             if service.unit is None and service.pidfile is None:
                 await anyio.sleep_forever()
             await process.watch(
@@ -286,10 +290,12 @@ class Supervisor:
 
     async def _ask_within_deadline(self, watched: Watched, *, fresh: bool) -> CheckResult:
         started, timeout = self.clock.monotonic(), watched.service.timeout
-        if watched.probe is None:
-            return CheckResult(latency=0.0, unknown=f"{watched.name}: its check is not open yet")
         try:
             with anyio.fail_after(timeout + DEADLINE_GRACE):
+                if watched.probe is None:
+                    await watched.opened.wait()
+                if watched.probe is None:
+                    return CheckResult(latency=0.0, unknown=f"{watched.name}: its check can't be opened")
                 return await watched.probe.ask(fresh=fresh)
         except TimeoutError:
             message = f"{watched.name}: no answer within {timeout:g} s"

@@ -31,6 +31,8 @@ class Watched:
     """In [0, 1): where in the interval its questions lie, so that not all come at once."""
     state: State = field(default_factory=State)
     probe: Probe | None = None
+    opened: anyio.Event = field(default_factory=anyio.Event)
+    """Set once there is a probe, or a reason why there is none."""
     keeper: anyio.CancelScope | None = None
     asking: anyio.Lock = field(default_factory=lambda: anyio.Lock(fast_acquire=True))
     deciding: anyio.Lock = field(default_factory=lambda: anyio.Lock(fast_acquire=True))

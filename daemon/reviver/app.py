@@ -1,0 +1,230 @@
+"""
+The one place where everything is wired together, and the one that owns the root task group.
+
+Reads top to bottom as the daemon's life: settings, journal, what an earlier life left, watching, serving, signals, stop.
+"""
+
+import asyncio
+import fcntl
+import logging
+import os
+import random
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+import anyio.abc
+
+from reviver import kinds, logs, systemd, web
+from reviver.clients.clock import SystemClock
+from reviver.incidents.journal import SqliteJournal
+from reviver.incidents.scribe import Scribe
+from reviver.metrics import Metrics
+from reviver.model.control import ControlRefused
+from reviver.model.events import (
+    ConfigReloaded,
+    Emit,
+    Event,
+    HealthChanged,
+    JournalStateChanged,
+    ServicesChanged,
+    Subscriber,
+)
+from reviver.model.health import Health
+from reviver.model.journal import JournalError
+from reviver.model.secrets import Redactor
+from reviver.recovery.run import Recovery
+from reviver.settings import Settings, SettingsError, load
+from reviver.supervisor.control import SupervisorControl
+from reviver.supervisor.restore import restore
+from reviver.supervisor.supervisor import Supervisor
+
+log = logging.getLogger(__name__)
+
+FAILED, TRY_LATER, BAD_CONFIG = 1, 75, 78  # sysexits(3)
+STEP_GRACE = 15.0  # seconds that a running step may still take once reviver is told to stop
+NAME_LOOKUPS = 64  # threads for getaddrinfo, so that some dead names don't stop the others' look-up
+
+
+class CannotStart(Exception):
+    """The daemon can't start; the text says why and what to do."""
+
+    def __init__(self, message: str, *, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def run(config: Path, *, log_level: str | None = None) -> int:
+    """Run the daemon with the settings in *config* until it is told to stop; returns the process's exit code."""
+    try:
+        settings = load(config, kinds.installed())
+    except SettingsError as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)  # noqa: T201  logs aren't set up yet
+        return BAD_CONFIG
+    logs.configure(log_level or settings.daemon.log_level)
+    try:
+        with _only_one(settings.daemon.state_dir):
+            anyio.run(_serve, settings)
+    except CannotStart as error:
+        print(f"reviver: {error}", file=sys.stderr)  # noqa: T201
+        return error.code
+    return 0
+
+
+async def _serve(settings: Settings) -> None:
+    await Daemon(settings).serve()
+
+
+@contextmanager
+def _only_one(state_dir: Path) -> Iterator[None]:
+    """Hold *state_dir* for this process alone: two daemons on one journal would recover everything twice."""
+    try:
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory = os.open(state_dir, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        message = f"{state_dir}: {error.strerror}; reviver keeps its journal there: set daemon.state_dir"
+        raise CannotStart(message, code=BAD_CONFIG) from error
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        message = f"{state_dir} is held by another reviver that is running; stop it first"
+        raise CannotStart(message, code=TRY_LATER) from error
+    finally:
+        os.close(directory)
+
+
+@dataclass
+class Bus:
+    """Tells each event to each subscriber."""
+
+    subscribers: list[Subscriber]
+
+    def __call__(self, event: Event) -> None:
+        for subscriber in self.subscribers:
+            try:
+                subscriber(event)
+            except Exception:  # the wall around a subscriber: what it can't take stops nobody
+                log.exception("subscriber.crashed")
+
+
+class Daemon:
+    """One life of the daemon."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._clock = SystemClock()
+        self._redact = Redactor(settings.secrets)
+        self._metrics = Metrics()
+        self._notifier = systemd.Notifier()
+        self._watchdog_every = (systemd.watchdog_seconds() or float("inf")) / 2
+        self._watchdog_due = 0.0
+        self._emit: Emit = Bus([self._metrics.on_event, logs.subscriber(self._redact), self._status_changed])
+        self._status_due = True
+        self._journal = SqliteJournal(settings.daemon.state_dir / "journal.db", self._clock)
+        self._scribe = Scribe(self._journal, self._emit)
+        self._supervisor = Supervisor(
+            services=settings.services,
+            policy=settings.daemon.policy,
+            clock=self._clock,
+            random=random.random,  # noqa: TID251  the one place
+            scribe=self._scribe,
+            emit=self._emit,
+            recoverer=Recovery(scribe=self._scribe, clock=self._clock, redact=self._redact),
+            redact=self._redact,
+            on_turn=self._on_turn,
+        )
+        self._control = SupervisorControl(self._supervisor, self._reload)
+
+    async def serve(self) -> None:
+        """Watch, recover and answer until SIGTERM or SIGINT."""
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(NAME_LOOKUPS, "name-lookup"))
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+            resumes = await self._remember()
+            async with anyio.create_task_group() as root:
+                await root.start(self._supervisor.run)
+                for resume in resumes:
+                    resume()
+                await self._listen(root)
+                self._notifier.ready()
+                await self._until_stopped(signals)
+                self._notifier.stopping()
+                await self._supervisor.drain(within=STEP_GRACE)
+                root.cancel_scope.cancel()
+        await self._journal.aclose()
+
+    async def _remember(self) -> Sequence[Callable[[], None]]:
+        """What an earlier life left; nothing if the journal can't be read: then nothing will be started, either."""
+        try:
+            await self._journal.open()
+            return await restore(self._supervisor, self._journal)
+        except JournalError as error:
+            self._scribe.break_off(str(error))
+            return []
+
+    async def _listen(self, root: anyio.abc.TaskGroup) -> None:
+        daemon = self._settings.daemon
+        shown = web.Shown(control=self._control, metrics=self._metrics, journal=self._journal)
+        host, _, port = daemon.listen.rpartition(":")
+        try:
+            await root.start(web.serve_tcp, web.public_app(shown), host.strip("[]"), int(port))
+            await root.start(web.serve_unix, web.control_app(shown), daemon.control_socket)
+        except OSError as error:
+            raise CannotStart(f"cannot listen: {error}", code=FAILED) from error
+
+    async def _until_stopped(self, signals: AsyncIterator[signal.Signals]) -> None:
+        async for number in signals:
+            if number != signal.SIGHUP:
+                log.info("daemon.stopping", extra={"signal": number.name})
+                return
+            with suppress(ControlRefused):  # said by `_reload`
+                await self._reload()
+
+    async def _reload(self) -> None:
+        """Read the settings again: all or nothing."""
+        self._notifier.reloading()
+        try:
+            settings = load(self._settings.path, kinds.installed())
+        except SettingsError as error:
+            problems = "; ".join(str(problem) for problem in error.problems)
+            self._emit(ConfigReloaded(error=self._redact(problems)))
+            raise ControlRefused(f"the settings are bad, the old ones stay in force: {problems}") from error
+        else:
+            self._redact.learn(settings.secrets)
+            self._say_what_needs_a_restart(settings)
+            await self._supervisor.replace_services(settings.services, settings.daemon.policy)
+            self._settings = settings
+            self._emit(ConfigReloaded(error=""))
+        finally:
+            self._notifier.ready()
+
+    def _say_what_needs_a_restart(self, settings: Settings) -> None:
+        for key in ("listen", "state_dir", "control_socket"):
+            if getattr(settings.daemon, key) != getattr(self._settings.daemon, key):
+                log.warning("config.needs_restart", extra={"key": f"daemon.{key}"})
+
+    def _status_changed(self, event: Event) -> None:
+        if isinstance(event, HealthChanged | ServicesChanged | JournalStateChanged):
+            self._status_due = True
+
+    def _on_turn(self) -> None:
+        """Feed the watchdog: only a loop that turns gets here."""
+        now = self._clock.monotonic()
+        if now >= self._watchdog_due:
+            self._watchdog_due = now + self._watchdog_every
+            self._notifier.watchdog()
+        if self._status_due:
+            self._status_due = False
+            self._notifier.status(self._status())
+
+    def _status(self) -> str:
+        views = self._control.health()
+        ill = [f"{name} {view.health}" for name, view in views.items() if view.health != Health.UP.value]
+        up = len(views) - len(ill)
+        return f"{up} of {len(views)} services up" + (f"; {', '.join(ill[:5])}" if ill else "")
