@@ -16,12 +16,11 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt /var/log/apt /var/log/dpkg.log \
  && useradd --system --uid 7337 --home-dir /var/lib/reviver --shell /usr/sbin/nologin reviver \
  && install -d -o reviver -g reviver -m 700 /var/lib/reviver \
- && install -d -o reviver -g reviver -m 750 /run/reviver \
  && install -d /etc/reviver
 COPY --from=build /opt/reviver /opt/reviver
 ENV PATH=/opt/reviver/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 USER reviver
-# The journal: with --read-only, this and /run/reviver (the control socket) are all that is written.
+# The journal and the control socket: all that is ever written, so --read-only is fine.
 VOLUME /var/lib/reviver
 EXPOSE 7337
 STOPSIGNAL SIGTERM
