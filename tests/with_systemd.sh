@@ -12,7 +12,14 @@ set -euo pipefail
 
 binds=()
 args=("$@")
-while [[ ${1-} == --bind ]]; do binds+=("--bind=$2"); shift 2; done
+while [[ ${1-} == --bind ]]; do
+  case $(realpath "$2") in             # the booted system empties, or writes to, its own directories
+    / | /dev | /etc | /proc | /root | /run | /sys | /tmp | /usr | /var | /var/tmp)
+      echo "$0: --bind $2: this directory belongs to the booted system; name one below it" >&2; exit 64 ;;
+  esac
+  binds+=("--bind=$2")
+  shift 2
+done
 [[ ${1-} != -- ]] || shift
 (($#)) || { echo "usage: $0 [--bind DIRECTORY]... [--] COMMAND..." >&2; exit 64; }
 command -v systemd-nspawn >/dev/null || { echo "$0: systemd-nspawn is not installed (package systemd-container)" >&2; exit 69; }
@@ -54,7 +61,8 @@ mkdir -p /run/systemd
 mount -t tmpfs tmpfs /run/systemd    # nspawn's own state: private as well
 cd "$work/root"
 rm -rf run etc/{machine-id,resolv.conf,fstab} var/lib/dbus/machine-id usr/sbin/policy-rc.d
-mkdir -p run var/log/journal
+mkdir -p run var/log/journal etc/tmpfiles.d
+ln -sfn /dev/null etc/tmpfiles.d/tmp.conf   # empties no directory, whatever is bound below it
 : >etc/machine-id
 for unit in {apt-daily,apt-daily-upgrade,man-db,fstrim,e2scrub_all}.timer systemd-{timesyncd,networkd,resolved}.service; do
   ln -sfn /dev/null "etc/systemd/system/$unit"
