@@ -1,7 +1,7 @@
 """
 The one place where everything is wired together, and the one that owns the root task group.
 
-Reads top to bottom as the daemon's life: settings, journal, what an earlier life left, watching, serving, signals, stop.
+Reads top to bottom as the daemon's life: settings, journal, what an earlier life left, watching, answering, stopping.
 """
 
 import asyncio
@@ -107,6 +107,7 @@ class Bus:
     subscribers: list[Subscriber]
 
     def __call__(self, event: Event) -> None:
+        """Tell *event*."""
         for subscriber in self.subscribers:
             try:
                 subscriber(event)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 
-from pydantic import JsonValue as JsonValue  # what may stand in details, evidence and journal entries
+from pydantic import JsonValue as JsonValue  # noqa: PLC0414  what may stand in details, evidence, journal entries
 
 NOTHING: Mapping[str, JsonValue] = MappingProxyType({})
 """No details."""

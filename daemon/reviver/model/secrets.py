@@ -69,7 +69,7 @@ class Redactor:
 
 
 Resolver = Callable[[dict[str, str]], str]
-"""Gives the value behind ``{ env = … }``, ``{ file = … }`` or ``{ credential = … }``; raises ``ValueError``: why not."""
+"""Gives the value behind ``{ env = … }``, ``{ file = … }`` or ``{ credential = … }``; a ``ValueError`` says why not."""
 
 _FORMS = ("env", "file", "credential")
 

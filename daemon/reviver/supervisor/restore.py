@@ -16,7 +16,8 @@ from reviver.model.health import Health
 from reviver.model.incidents import Incident, IncidentState, fold
 from reviver.model.ports import Outcome
 
-from .supervisor import Supervisor, Use
+from .supervisor import Supervisor
+from .surroundings import Use
 from .watched import Watched
 
 USES_WITHIN = 31 * 86400.0  # seconds; no budget looks further back

@@ -8,8 +8,6 @@ own task with its own deadline.
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import assert_never
 
@@ -18,43 +16,28 @@ import anyio.abc
 
 from reviver.core import decide, severity
 from reviver.core.guards import Situation
-from reviver.core.health import CERTAIN_PAUSE, Belief, Sample, pause_until_next, void
-from reviver.core.suspicion import Standing, Suspicion, suspect
+from reviver.core.health import CERTAIN_PAUSE, Belief, Sample, pause_until_next
 from reviver.incidents.scribe import Scribe
 from reviver.model import journal as j
-from reviver.model.checks import CheckContext, CheckResult
-from reviver.model.events import Blip, Checked, Emit, HealthChanged, ObserverSuspected, ServicesChanged
-from reviver.model.faults import Fault, FaultKind
+from reviver.model.events import Blip, Emit, HealthChanged, ServicesChanged
 from reviver.model.health import Health
 from reviver.model.incidents import AttemptRecord
 from reviver.model.ports import AttemptResult, Clock, Order, Outcome, Recoverer
 from reviver.model.secrets import Redactor
 from reviver.model.services import DaemonPolicy, Service
 
-from . import process
-from .lag import LagMeter
+from .asking import Asker
 from .patient import WatchedPatient
 from .schedule import Schedule
-from .watched import Watched, cleaned
+from .surroundings import Surroundings, Use
+from .watched import Watched
 
 log = logging.getLogger(__name__)
 
 TURN_AT_LEAST = 1.0  # seconds; the loop turns at least this often, for the watchdog's sake
-DEADLINE_GRACE = 0.5  # seconds; a check that outlives its own timeout by this much is cut off
-OPEN_AGAIN = 5.0  # seconds until a check that could not be opened is opened again
-SUSPICION_FRESH = 0.5  # seconds for which a look at all services serves
 
 Key = tuple[str, str]
 """What is due, and for which service: ``ask``, ``look`` or ``unpause``."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Use:
-    """An attempt that reviver made by itself, for the budgets."""
-
-    at: float
-    service: str
-    strategy: str
 
 
 class Supervisor:
@@ -83,11 +66,9 @@ class Supervisor:
         self._emit = emit
         self._recoverer = recoverer
         self._on_turn = on_turn
-        self._lag = LagMeter(clock, emit)
+        self._asker = Asker(clock=clock, emit=emit, redact=redact, wake=self.wake)
+        self._surroundings = Surroundings(self.watched, emit)
         self._schedule: Schedule[Key] = Schedule()
-        self._uses: list[Use] = []
-        self._suspicion = Suspicion()
-        self._suspicion_at = float("-inf")
         self._idle = anyio.Event()
         self._tasks: anyio.abc.TaskGroup
         self._add(services)
@@ -97,7 +78,7 @@ class Supervisor:
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Watch until cancelled. Started when every check is open and its first question is due."""
         async with anyio.create_task_group() as self._tasks:
-            self._tasks.start_soon(self._lag.run)
+            self._tasks.start_soon(self._asker.measure_lag)
             self._tasks.start_soon(self.scribe.mend)
             for watched in self.watched.values():
                 self._begin(watched)
@@ -144,41 +125,11 @@ class Supervisor:
         watched.removed = False
         watched.opened = anyio.Event()
         watched.keeper = anyio.CancelScope()
-        self._tasks.start_soon(self._keep, watched, watched.keeper)
+        self._tasks.start_soon(self._asker.keep_open, watched, watched.keeper)
         if watched.running:  # left over from an earlier life
             return
         spread = min(1.0, watched.service.interval) * watched.phase
         self._put_ask(watched, self.clock.monotonic() + spread)
-
-    async def _keep(self, watched: Watched, keeper: anyio.CancelScope) -> None:
-        """Hold the check open, and again if it breaks, until *keeper* is cancelled."""
-        with keeper:
-            while True:
-                try:
-                    await self._hold_open(watched)
-                except Exception:  # the wall around a kind's own code: one broken check stops no other
-                    log.exception("check.broke", extra={"service": watched.name})
-                watched.probe = None
-                watched.opened.set()  # whoever waits must not wait for it
-                await anyio.sleep(OPEN_AGAIN)
-
-    async def _hold_open(self, watched: Watched) -> None:
-        service = watched.service
-        context = CheckContext(
-            service=service.name, timeout=service.timeout, wake=lambda reason: self.wake(watched, reason)
-        )
-        async with AsyncExitStack() as stack:
-            watched.probe = await stack.enter_async_context(service.check.open(context))
-            watched.opened.set()
-            if service.unit is None and service.pidfile is None:
-                await anyio.sleep_forever()
-            await process.watch(
-                unit=service.unit, pidfile=service.pidfile, tell=lambda sighting: self._sighted(watched, sighting)
-            )
-
-    def _sighted(self, watched: Watched, sighting: process.Sighting) -> None:
-        watched.process, watched.process_told = sighting.state, sighting.told
-        self.wake(watched, sighting.told)
 
     async def replace_services(self, services: Mapping[str, Service], policy: DaemonPolicy) -> None:
         """Put new settings in force: what is unchanged is left alone, attempts under way are left to end."""
@@ -265,48 +216,10 @@ class Supervisor:
         self._schedule.drop(("ask", watched.name))
 
     async def ask(self, watched: Watched, *, fresh: bool, late: float = 0.0) -> Sample:
-        """Ask the service now, believe what follows, and tell of it."""
-        async with watched.asking:
-            asked_at = self.clock.monotonic()
-            watched.asked_at = asked_at
-            if fresh:
-                watched.fresh_at = asked_at
-            result = cleaned(watched.weighed(await self._ask_within_deadline(watched, fresh=fresh)), self.redact)
-            answered_at = self.clock.monotonic()
-        sample = Sample(result=result, asked_at=asked_at, answered_at=answered_at, lag=self._lag.worst_since(asked_at))
-        watched.result, watched.answered_at = result, answered_at
-        self._emit(
-            Checked(
-                service=watched.name,
-                kind=watched.service.kind,
-                result=result,
-                fresh=fresh,
-                late=late,
-                void=void(sample, timeout=watched.service.timeout),
-            )
-        )
+        """Ask the service now, and believe what follows."""
+        sample = await self._asker.ask(watched, fresh=fresh, late=late)
         self._believe(watched, decide.on_answer(watched.state, sample, watched.service))
         return sample
-
-    async def _ask_within_deadline(self, watched: Watched, *, fresh: bool) -> CheckResult:
-        started, timeout = self.clock.monotonic(), watched.service.timeout
-        try:
-            with anyio.fail_after(timeout + DEADLINE_GRACE):
-                if watched.probe is None:
-                    await watched.opened.wait()
-                if watched.probe is None:
-                    return CheckResult(latency=0.0, unknown=f"{watched.name}: its check can't be opened")
-                return await watched.probe.ask(fresh=fresh)
-        except TimeoutError:
-            message = f"{watched.name}: no answer within {timeout:g} s"
-            fault = Fault(kind=FaultKind.TIMEOUT, message=message)
-            return CheckResult(latency=self.clock.monotonic() - started, fault=fault)
-        except Exception as error:  # the wall around a kind's own code
-            log.exception("check.crashed", extra={"service": watched.name})
-            unknown = (
-                f"{watched.name}: its check failed by itself ({type(error).__name__}); this is a defect of the check"
-            )
-            return CheckResult(latency=self.clock.monotonic() - started, unknown=unknown)
 
     # ------------------------------------------------------------------------------------------- deciding
 
@@ -317,53 +230,17 @@ class Supervisor:
             return  # nearly always
         async with watched.deciding:
             now = self.clock.monotonic()
-            state, commands = decide.consider(watched.state, watched.service, self.situation(watched), now=now)
+            state, commands = decide.consider(watched.state, watched.service, self._situation(watched), now=now)
             await self._apply(watched, state, commands)
 
-    def situation(self, watched: Watched) -> Situation:
-        """What is the case outside of *watched* now."""
-        now = self.clock.monotonic()
-        running = tuple(other.name for other in self.watched.values() if other.running and other is not watched)
-        here: dict[str, list[float]] = {}
-        for use in self._uses:
-            if use.service == watched.name:
-                here.setdefault(use.strategy, []).append(use.at)
-        return Situation(
-            policy=self.policy,
-            dependencies_down=self._dependencies_down(watched),
-            running=running,
-            used_at=[use.at for use in self._uses],
-            used_here_at=here,
-            observer_suspect=self._suspect(now),
+    def _situation(self, watched: Watched) -> Situation:
+        return self._surroundings.situation(
+            watched,
+            self.policy,
             journal_broken=self.scribe.broken,
             stopping=self.stopping,
+            now=self.clock.monotonic(),
         )
-
-    def _dependencies_down(self, watched: Watched) -> tuple[str, ...]:
-        seen: dict[str, None] = {}
-        todo = list(watched.service.depends_on)
-        while todo:
-            name = todo.pop(0)
-            if name in seen or name not in self.watched:
-                continue
-            seen[name] = None
-            todo.extend(self.watched[name].service.depends_on)
-        return tuple(name for name in seen if not self.watched[name].serves)
-
-    def _suspect(self, now: float) -> str:
-        if now - self._suspicion_at >= SUSPICION_FRESH:
-            self._suspicion_at = now
-            before = self._suspicion.reason
-            failing = {name for name, each in self.watched.items() if each.state.belief.failing_since is not None}
-            standings = [
-                Standing(hosts=each.service.check.hosts(), failing=name in failing)
-                for name, each in self.watched.items()
-                if not failing & set(each.service.depends_on)
-            ]
-            self._suspicion = suspect(self._suspicion, standings, now=now)
-            if bool(before) != bool(self._suspicion.reason):
-                self._emit(ObserverSuspected(reason=self._suspicion.reason))
-        return self._suspicion.reason
 
     def _believe(self, watched: Watched, state: decide.State) -> None:
         """Make *state* the service's, and tell if its health changed by it."""
@@ -473,9 +350,7 @@ class Supervisor:
     def _start(self, watched: Watched, command: decide.Start, resume: AttemptRecord | None = None) -> None:
         now = self.clock.monotonic()
         if command.by == decide.REVIVER and resume is None:
-            oldest = now - self._longest_budget()
-            self._uses = [use for use in self._uses if use.at > oldest]
-            self._uses.append(Use(at=now, service=watched.name, strategy=command.strategy.name))
+            self.used([Use(at=now, service=watched.name, strategy=command.strategy.name)])
         watched.attempt = command.attempt
         self._drop_ask(watched)
         order = Order(
@@ -490,10 +365,6 @@ class Supervisor:
             resume=resume,
         )
         self._tasks.start_soon(self._attempt, watched, order)
-
-    def _longest_budget(self) -> float:
-        budgets = [budget for each in self.watched.values() for budget in each.service.budgets]
-        return max(budget.per for budget in (*budgets, self.policy.budget))
 
     async def _attempt(self, watched: Watched, order: Order) -> None:
         started = self.clock.monotonic()
@@ -521,7 +392,7 @@ class Supervisor:
         state, commands = decide.on_attempt_ended(
             watched.state,
             watched.service,
-            self.situation(watched),
+            self._situation(watched),
             outcome=result.outcome,
             message=result.message,
             random=self._random(),
@@ -590,7 +461,7 @@ class Supervisor:
         """What ``order`` would do, without doing it."""
         now = self.clock.monotonic()
         state, commands = decide.on_order(
-            watched.state, watched.service, self.situation(watched), strategy=strategy, by=by, now=now
+            watched.state, watched.service, self._situation(watched), strategy=strategy, by=by, now=now
         )
         start = next(command for command in commands if isinstance(command, decide.Start))
         return state, start
@@ -603,8 +474,9 @@ class Supervisor:
         watched.state = decide.State(belief=belief or watched.state.belief, trouble=trouble)
 
     def used(self, uses: Sequence[Use]) -> None:
-        """Count attempts of an earlier life in the budgets; to be called before ``run``."""
-        self._uses.extend(uses)
+        """Count attempts in the budgets, oldest first."""
+        if uses:
+            self._surroundings.used(uses, self.policy)
 
     def go_on(self, watched: Watched, start: decide.Start, resume: AttemptRecord) -> None:
         """Resume an attempt of an earlier life; to be called while running."""
