@@ -271,6 +271,14 @@ def describe(pid: int) -> dict[str, JsonValue]:
     return found
 
 
+def signal_name(number: int) -> str:
+    """``SIGKILL`` for 9."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a realtime signal
+        return f"signal {number}"
+
+
 class _Kept:
     """The start and the end of a stream; the middle of a long one is left out."""
 
@@ -375,7 +383,7 @@ class _Child:
         by_itself = status is not None and status.si_code == os.CLD_EXITED
         return Ended(
             exit_code=status.si_status if status and by_itself and not timed_out else None,
-            signal=_signal_name(status.si_status) if status and not by_itself else "",
+            signal=signal_name(status.si_status) if status and not by_itself else "",
             timed_out=timed_out,
             seconds=seconds,
             stdout=self._pipes[0].kept.text(),
@@ -462,13 +470,6 @@ async def _end_group(pid: int, pidfd: int, *, grace: float, meanwhile: Callable[
 def _signal_group(pid: int, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, number)
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:  # a realtime signal
-        return f"signal {number}"
 
 
 def _is_readable(descriptor: int) -> bool:
