@@ -61,6 +61,9 @@ class Open:
 
     fault: Fault
     failing_for: float
+    """Seconds since the first failed question was asked."""
+    noticed_ago: float
+    """Seconds since its answer came."""
     again: bool
 
 
@@ -228,14 +231,16 @@ def _told(
 ) -> tuple[Trouble, tuple[Command, ...]]:
     """The incident that this fault belongs to, opened or opened again if need be."""
     since = belief.since if belief.failing_since is None else belief.failing_since
+    noticed_ago = now - max(since, belief.noticed_at)
     if trouble is None or (trouble.recovered_at is not None and since - trouble.recovered_at > service.stable):
-        return Trouble(since=since, faults=frozenset({fault.kind})), (Open(fault, now - since, again=False),)
+        opened = Open(fault, now - since, noticed_ago, again=False)
+        return Trouble(since=since, faults=frozenset({fault.kind})), (opened,)
     faults = trouble.faults | {fault.kind}
     if trouble.recovered_at is not None:
         relapsed = replace(
             trouble, since=since, faults=faults, recovered_at=None, escalated_at=None, held=("", ""), held_reason=""
         )
-        return relapsed, (Open(fault, now - since, again=True),)
+        return relapsed, (Open(fault, now - since, noticed_ago, again=True),)
     if fault.kind not in trouble.faults:
         # What was handed over was another fault; this one may have rungs of its own.
         return replace(trouble, faults=faults, escalated_at=None), (NoteFault(fault),)

@@ -67,6 +67,8 @@ class Belief:
     unknowns_in_row: int = 0
     failing_since: float | None = None
     """When the first question of this row of failures was asked; kept until the service is up again."""
+    noticed_at: float = 0.0
+    """When the first answer of this row of failures came."""
     fault: Fault | None = None
     """The latest fault while it is failing."""
     fault_at: float = 0.0
@@ -107,6 +109,7 @@ def judge(belief: Belief, sample: Sample, service: Service) -> Belief:
         passes_in_row=0,
         unknowns_in_row=0,
         failing_since=sample.asked_at if belief.failing_since is None else belief.failing_since,
+        noticed_at=sample.answered_at if belief.failing_since is None else belief.noticed_at,
         fault=result.fault,
         fault_at=sample.answered_at,
     )

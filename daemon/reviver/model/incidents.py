@@ -67,12 +67,15 @@ class Incident:
     message: str
     certain: bool
     failing_since: float
-    """Unix time of the first failure."""
+    """Unix time of the first failed question."""
     failing_age: float
     """Seconds since the first failure, or since the last relapse's."""
+    noticed_at: float
+    """Unix time of the first failed answer."""
     opened_at: float
-    noticed_in: float
-    """Seconds from the first failure to the confirmed verdict."""
+    """Unix time of the confirmed verdict."""
+    confirmed_in: float
+    """Seconds from the first failed question to the confirmed verdict."""
     ended_at: float | None = None
     ended_age: float | None = None
     recovered_by: str = ""
@@ -111,8 +114,9 @@ def _opened(record: j.Record, entry: j.IncidentOpened) -> Incident:
         certain=entry.certain,
         failing_since=record.at - entry.failing_for,
         failing_age=record.age + entry.failing_for,
+        noticed_at=record.at - entry.noticed_ago,
         opened_at=record.at,
-        noticed_in=entry.failing_for,
+        confirmed_in=entry.failing_for,
     )
 
 

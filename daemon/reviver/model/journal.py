@@ -46,7 +46,9 @@ class IncidentOpened(Entry):
     impact: tuple[str, ...]
     """Services that depend on it, directly or not."""
     failing_for: float
-    """Seconds from the first failure to this entry."""
+    """Seconds from the first failed question to this entry."""
+    noticed_ago: float = 0.0
+    """Seconds from that question's answer to this entry."""
     details: JsonMap = field(default_factory=lambda: NOTHING)
 
 

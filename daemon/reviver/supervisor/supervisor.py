@@ -341,6 +341,7 @@ class Supervisor:
                 severity=severity.severity(watched.name, affected, services),
                 impact=affected,
                 failing_for=command.failing_for,
+                noticed_ago=command.noticed_ago,
                 details=fault.details,
             )
         )
