@@ -1,0 +1,293 @@
+"""
+What Prometheus sees of reviver: a subscriber that counts events, and the page that shows the counts.
+
+What is counted for each service is plain numbers in a row of its own, made into series only when somebody scrapes:
+a healthy check costs about a microsecond, and a service that the settings no longer name takes its series along.
+``docs/metrics.md`` lists every metric with its meaning.
+"""
+
+import platform
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.process_collector import ProcessCollector
+
+from reviver import __version__
+from reviver.core.decide import ITSELF, REVIVER
+from reviver.model import events as e
+from reviver.model import journal as j
+from reviver.model.health import Health
+from reviver.model.incidents import Incident, IncidentState
+from reviver.model.ports import Clock
+from reviver.model.services import Budget
+
+from . import families
+from .families import Distribution, ServiceCounts
+
+LATENCY_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+LATENESS_BUCKETS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+DETECTION_BUCKETS: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0, 300.0)
+RECOVERY_BUCKETS: Final = (1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 14400.0)
+
+_OPEN: Final = frozenset({IncidentState.OPEN, IncidentState.ESCALATED})
+
+
+class Metrics:
+    """
+    Counts events, and renders the counts.
+
+    ``on_event`` is for the event loop's thread; ``render`` may run in another, where it holds nobody up.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # else each histogram grows a `_created` gauge
+        self.registry = CollectorRegistry()
+        self._clock = clock
+        self._services: dict[str, ServiceCounts] = {}
+        self._latency: dict[str, Distribution] = {}
+        self._lateness = Distribution(LATENESS_BUCKETS)
+        self._actions: dict[str, str] = {}
+        self._budget: Budget | None = None
+        self._attempts_at: deque[float] = deque(maxlen=10_000)
+        self._define()
+        self._handlers: Mapping[type, Callable[[Any], object]] = {
+            e.Checked: self._checked,
+            e.HealthChanged: self._health_changed,
+            e.Blip: self._blip,
+            e.LoopLagged: lambda event: self._loop_lag.observe(event.seconds),
+            e.JournalStateChanged: lambda event: self._journal_writable.set(event.writable),
+            e.ObserverSuspected: lambda event: self._observer_suspect.set(bool(event.reason)),
+            e.ServicesChanged: self._services_changed,
+            e.ConfigReloaded: self._config_reloaded,
+            j.IncidentOpened: self._incident_opened,
+            j.IncidentReopened: lambda event: self._incident_is(event, IncidentState.OPEN),
+            j.IncidentEscalated: self._incident_escalated,
+            j.IncidentRecovered: self._incident_recovered,
+            j.IncidentWithdrawn: lambda event: self._incident_is(event, None),
+            j.RecoveryHeld: self._recovery_held,
+            j.AttemptStarted: self._attempt_started,
+            j.AttemptEnded: self._attempt_ended,
+            j.StepStarted: self._step_started,
+            j.StepEnded: self._step_ended,
+        }
+
+    def on_event(self, event: e.Event) -> None:
+        """Count *event*; the subscriber."""
+        handler = self._handlers.get(type(event))
+        if handler is not None:
+            handler(event)
+
+    def restore(self, incidents: Iterable[Incident], attempts: Iterable[j.Record]) -> None:
+        """
+        Take over what an earlier life of the daemon left: its unfinished incidents, and the ``attempt_started``
+        records that still count for the budget. To be called once the services are known.
+        """
+        for incident in incidents:
+            row = self._services.get(incident.service)
+            if row is not None:
+                row.incident = incident.state if incident.state in _OPEN else None
+            for step in (step for attempt in incident.attempts for step in attempt.steps if step.outcome is None):
+                self._actions[incident.service] = step.action
+        now = self._clock.monotonic()
+        ages = (r.age for r in attempts if isinstance(r.entry, j.AttemptStarted) and r.entry.by == REVIVER)
+        self._attempts_at.extend(sorted(now - age for age in ages))
+
+    def budget_is(self, budget: Budget) -> None:
+        """Tell the budget over all services, at the start and after a reload."""
+        self._budget = budget
+
+    def render(self, accept: str) -> tuple[bytes, str]:
+        """The page and its content type, in the format that the ``Accept`` header asks for."""
+        encoder, content_type = choose_encoder(accept)
+        return encoder(self.registry), content_type
+
+    def _define(self) -> None:
+        def gauge(name: str, text: str, value: float) -> Gauge:
+            defined = Gauge(name, text, registry=self.registry)
+            defined.set(value)
+            return defined
+
+        self.registry.register(self)
+        ProcessCollector(registry=self.registry)
+        build = Info("reviver_build", "The running program's version; the value is always 1.", registry=self.registry)
+        build.info({"version": __version__, "python": platform.python_version()})
+        self._journal_writable = gauge("reviver_journal_writable", "Whether the journal can be written: 1 or 0.", 1)
+        self._observer_suspect = gauge(
+            "reviver_observer_suspect", "Whether reviver suspects itself and holds all recovery: 1 or 0.", 0
+        )
+        self._reload_successful = gauge(
+            "reviver_config_last_reload_successful", "Whether the last reading of the settings went well: 1 or 0.", 1
+        )
+        self._reload_at = gauge(
+            "reviver_config_last_reload_success_timestamp_seconds",
+            "Unix time at which the settings in force were read.",
+            self._clock.wall(),
+        )
+        self._loop_lag = Histogram(
+            "reviver_loop_lag_seconds",
+            "How late reviver's own event loop was, each time that it was noticeably late.",
+            buckets=LATENESS_BUCKETS,
+            registry=self.registry,
+        )
+        self._steps = Counter(
+            "reviver_steps_total", "Steps ended, by action and outcome.", ("action", "outcome"), registry=self.registry
+        )
+        self._detection = Histogram(
+            "reviver_detection_seconds",
+            "From the first failure to the confirmed verdict, for each incident opened.",
+            buckets=DETECTION_BUCKETS,
+            registry=self.registry,
+        )
+        self._recovery = Histogram(
+            "reviver_recovery_seconds",
+            "From the first failure to the verified recovery, by what brought it: a strategy, or the service itself.",
+            ("by",),
+            buckets=RECOVERY_BUCKETS,
+            registry=self.registry,
+        )
+
+    # What happens to one check: the hot path.
+
+    def _checked(self, event: e.Checked) -> None:
+        row = self._services.get(event.service)
+        if row is None:  # removed by a reload while the question was under way
+            return
+        if row.kind != event.kind:  # a reload has given it another check
+            row.kind, row.latency = event.kind, self._latency.setdefault(event.kind, Distribution(LATENCY_BUCKETS))
+        result = event.result
+        row.last_latency = result.latency
+        row.last_at = self._clock.wall()
+        row.latency.observe(result.latency)
+        self._lateness.observe(event.late)
+        if event.void:
+            row.void += 1
+        if result.fault is not None:
+            row.faulty += 1
+            if not event.void:
+                row.fault = result.fault.kind
+        elif result.unknown is not None:
+            row.unknown += 1
+        else:
+            row.healthy += 1
+            if row.fault and row.health in {Health.UP, Health.PAUSED}:
+                row.fault = ""
+
+    def _health_changed(self, event: e.HealthChanged) -> None:
+        row = self._services.get(event.service)
+        if row is not None:
+            row.health = event.new
+            row.fault = "" if event.fault is None else event.fault.kind
+
+    def _blip(self, event: e.Blip) -> None:
+        row = self._services.get(event.service)
+        if row is not None:
+            row.blips += 1
+
+    def _services_changed(self, event: e.ServicesChanged) -> None:
+        added = dict(event.added)
+        for name in event.removed:
+            if name not in added:
+                self._services.pop(name, None)
+        for name, kind in added.items():
+            row = self._services.get(name)
+            if row is None or row.kind != kind:
+                distribution = self._latency.setdefault(kind, Distribution(LATENCY_BUCKETS))
+                self._services[name] = ServiceCounts(kind, distribution)
+        for kind in self._latency.keys() - {row.kind for row in self._services.values()}:
+            del self._latency[kind]
+
+    def _config_reloaded(self, event: e.ConfigReloaded) -> None:
+        self._reload_successful.set(not event.error)
+        if not event.error:
+            self._reload_at.set(self._clock.wall())
+
+    # What happens to an incident.
+
+    def _incident_is(self, event: j.Entry, state: IncidentState | None) -> ServiceCounts | None:
+        row = self._services.get(event.service)
+        if row is not None:
+            row.incident = state
+            row.retry_at = None
+        return row
+
+    def _incident_opened(self, event: j.IncidentOpened) -> None:
+        self._detection.observe(event.failing_for, {"incident": event.incident[:100]})
+        row = self._incident_is(event, IncidentState.OPEN)
+        if row is not None:
+            row.incidents[event.fault, event.severity] += 1
+
+    def _incident_escalated(self, event: j.IncidentEscalated) -> None:
+        row = self._incident_is(event, IncidentState.ESCALATED)
+        if row is not None:
+            row.escalations += 1
+
+    def _incident_recovered(self, event: j.IncidentRecovered) -> None:
+        by = ITSELF if event.by == ITSELF else "strategy"
+        self._recovery.labels(by).observe(event.down_for, {"incident": event.incident[:100]})
+        self._incident_is(event, None)
+
+    def _recovery_held(self, event: j.RecoveryHeld) -> None:
+        row = self._services.get(event.service)
+        if row is not None:
+            row.held[event.guard] += 1
+
+    def _attempt_started(self, event: j.AttemptStarted) -> None:
+        self._incident_is(event, IncidentState.OPEN)
+        if event.by == REVIVER:
+            self._attempts_at.append(self._clock.monotonic())
+
+    def _attempt_ended(self, event: j.AttemptEnded) -> None:
+        row = self._services.get(event.service)
+        if row is not None:
+            row.attempts[event.strategy, event.outcome] += 1
+            row.retry_at = None if event.retry_in is None else self._clock.monotonic() + event.retry_in
+
+    def _step_started(self, event: j.StepStarted) -> None:
+        self._actions[event.service] = event.action
+
+    def _step_ended(self, event: j.StepEnded) -> None:
+        self._steps.labels(self._actions.pop(event.service, "unknown"), event.outcome).inc()
+
+    # The page. Each `list(…)` is one step for the other thread, so nothing changes under its feet.
+
+    def collect(self) -> Iterator[Metric]:
+        """What is counted by service and by kind, as the library's registry wants it."""
+        rows = list(self._services.items())
+        yield from families.checks(rows)
+        yield from self._distributions()
+        yield from families.health(rows)
+        yield from families.incidents(rows)
+        yield from families.recoveries(rows, self._clock.monotonic())
+        yield from self._budgets()
+
+    def _distributions(self) -> Iterator[Metric]:
+        latency = HistogramMetricFamily(
+            "reviver_check_latency_seconds", "From the question to the answer, or to giving up.", labels=["kind"]
+        )
+        for kind, distribution in list(self._latency.items()):
+            latency.add_metric([kind], distribution.buckets(), distribution.sum)
+        yield latency
+        yield HistogramMetricFamily(
+            "reviver_check_lateness_seconds",
+            "How long after its due time a question was asked.",
+            buckets=self._lateness.buckets(),
+            sum_value=self._lateness.sum,
+        )
+
+    def _budgets(self) -> Iterator[Metric]:
+        if self._budget is not None:
+            window_began = self._clock.monotonic() - self._budget.per
+            yield GaugeMetricFamily(
+                "reviver_budget_attempts",
+                "Attempts that reviver may make by itself in the budget's window, over all services.",
+                self._budget.attempts,
+            )
+            yield GaugeMetricFamily(
+                "reviver_budget_attempts_used",
+                "Attempts that reviver made by itself in the budget's window.",
+                sum(at > window_began for at in list(self._attempts_at)),
+            )

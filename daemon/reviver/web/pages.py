@@ -1,0 +1,128 @@
+"""What may be read: metrics, liveness, health, incidents. Changes nothing."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol, TypeVar
+
+import anyio
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from reviver import __version__
+from reviver.model.control import Control
+from reviver.model.health import Health
+from reviver.model.incidents import fold
+from reviver.model.journal import Journal
+
+from .answers import Json
+from .json import incident_json, incident_summary, service_json
+
+READ_WITHIN = 5.0  # seconds that the journal may take to answer
+INCIDENTS_MAX = 200  # in one answer
+
+INDEX = f"""\
+reviver {__version__}
+
+GET  /metrics                    for Prometheus
+GET  /-/healthy  /healthz        200 while the daemon runs
+GET  /-/ready    /readyz         200 once every service has been asked, else 503 and why not
+GET  /api/v1/health              every service: its health, its fault, what is done about it
+GET  /api/v1/incidents           the latest incidents; ?limit=20&service=NAME
+GET  /api/v1/incidents/ID        one incident with its timeline, attempts and evidence
+"""
+
+T = TypeVar("T")
+
+
+class Scraped(Protocol):
+    """Whoever renders the metrics."""
+
+    def render(self, accept: str) -> tuple[bytes, str]:
+        """The page and its content type; may be called from another thread."""
+        ...
+
+
+class Pages:
+    """The pages that only tell."""
+
+    def __init__(self, control: Control, metrics: Scraped, journal: Journal, index: str) -> None:
+        self._control = control
+        self._metrics = metrics
+        self._journal = journal
+        self._index = index
+        self._one_scrape = anyio.Semaphore(1)
+
+    def routes(self) -> list[Route]:
+        """Where they are."""
+        return [
+            Route("/", self.index),
+            Route("/metrics", self.metrics),
+            Route("/-/healthy", self.healthy),
+            Route("/healthz", self.healthy),
+            Route("/-/ready", self.ready),
+            Route("/readyz", self.ready),
+            Route("/api/v1/health", self.health),
+            Route("/api/v1/incidents", self.incidents),
+            Route("/api/v1/incidents/{incident}", self.incident),
+        ]
+
+    async def index(self, _request: Request) -> Response:
+        """What there is."""
+        return PlainTextResponse(self._index)
+
+    async def metrics(self, request: Request) -> Response:
+        """For Prometheus. Rendered in a thread: with thousands of services it takes a while."""
+        async with self._one_scrape:
+            accept = request.headers.get("accept", "")
+            body, content_type = await anyio.to_thread.run_sync(self._metrics.render, accept)
+        return Response(body, headers={"content-type": content_type})
+
+    async def healthy(self, _request: Request) -> Response:
+        """Whether the event loop turns: whoever reads this knows."""
+        return PlainTextResponse("reviver is alive\n")
+
+    async def ready(self, _request: Request) -> Response:
+        """Whether every service has been asked and the journal works."""
+        reason = self._control.ready()
+        return PlainTextResponse(f"not ready: {reason}\n", 503) if reason else PlainTextResponse("reviver is ready\n")
+
+    async def health(self, _request: Request) -> Response:
+        """Every service. Always 200: the daemon is well when it can tell that others aren't."""
+        views = self._control.health()
+        return Json(
+            {
+                "healthy": all(view.health == Health.UP for view in views.values()),
+                "services": {name: service_json(view) for name, view in views.items()},
+            }
+        )
+
+    async def incidents(self, request: Request) -> Response:
+        """The newest incidents, newest first."""
+        service, limit = request.query_params.get("service"), _limit(request.query_params)
+        found = await _within(lambda: self._journal.incidents(limit=limit, service=service))
+        folded = (fold(records) for records in found)
+        return Json({"incidents": [incident_summary(incident) for incident in folded if incident is not None]})
+
+    async def incident(self, request: Request) -> Response:
+        """One incident in full."""
+        name = request.path_params["incident"]
+        incident = fold(await _within(lambda: self._journal.incident(name)))
+        if incident is None:
+            raise HTTPException(404, f'there is no incident "{name}"; GET /api/v1/incidents lists the latest')
+        return Json(incident_json(incident))
+
+
+async def _within(read: Callable[[], Awaitable[T]]) -> T:
+    try:
+        with anyio.fail_after(READ_WITHIN):
+            return await read()
+    except TimeoutError as error:
+        raise HTTPException(503, f"journal: no answer within {READ_WITHIN:g} s; try again") from error
+
+
+def _limit(parameters: Mapping[str, str]) -> int:
+    text = parameters.get("limit", "20")
+    if not text.isdecimal() or not 1 <= int(text[:9]) <= INCIDENTS_MAX:
+        raise HTTPException(400, f'limit "{text[:40]}": expected a number from 1 to {INCIDENTS_MAX}')
+    return int(text)
