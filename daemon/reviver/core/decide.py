@@ -14,7 +14,7 @@ from reviver.model.ports import Outcome
 from reviver.model.services import Service, Strategy
 
 from . import backoff
-from .guards import Held, Situation, Spent, hard_stop, may_act
+from .guards import DEPENDENCY, Held, Situation, Spent, dependency_down, hard_stop, may_act
 from .health import Belief, Sample, Signal, judge, signalled
 from .ladder import Climb, HandOver, Ladder, WaitUntil, answering, next_move
 
@@ -28,6 +28,8 @@ class Trouble:
 
     since: float
     """When the first question of the failure, or of the relapse, was asked."""
+    own_since: float = float("-inf")
+    """When its dependencies came back, if they were down: what fails since then may be its own fault."""
     faults: frozenset[FaultKind]
     """Every fault told of so far."""
     ladder: Ladder = field(default_factory=Ladder)
@@ -258,8 +260,24 @@ def _move(
             return state, (LookAt(trouble.escalated_at + service.retry_after),)
         trouble = replace(trouble, ladder=Ladder(), escalated_at=None)
         state = replace(state, trouble=trouble)
-    move = next_move(service, trouble.ladder, fault, failing_since=trouble.since, now=now)
-    match move:
+    held = dependency_down(service, situation)
+    if held is not None:
+        return _hold(state, trouble, "", held)
+    if trouble.held[0] == DEPENDENCY:
+        # A dependency's failure is no evidence against the service: it has to be confirmed anew.
+        trouble = replace(trouble, held=("", ""), held_reason="", own_since=now)
+        return State(belief=replace(state.belief, failures_in_row=0), trouble=trouble), ()
+    if state.belief.failures_in_row < service.fall:
+        return state, ()
+    return _climb(state, trouble, fault, service, situation, now=now)
+
+
+def _climb(
+    state: State, trouble: Trouble, fault: Fault, service: Service, situation: Situation, *, now: float
+) -> Decision:
+    """The ladder offers, the guards speak."""
+    failing_since = max(trouble.since, trouble.own_since)
+    match next_move(service, trouble.ladder, fault, failing_since=failing_since, now=now):
         case HandOver(reason):
             return _escalate(state, trouble, reason, now=now)
         case WaitUntil(at, _):
@@ -270,7 +288,7 @@ def _move(
                 return _start(state, trouble, strategy, fault, by=REVIVER, now=now)
             if isinstance(barrier, Spent):
                 return _escalate(state, trouble, barrier.reason, now=now)
-            return _hold(state, trouble, strategy, barrier)
+            return _hold(state, trouble, strategy.name, barrier)
 
 
 def _start(state: State, trouble: Trouble, strategy: Strategy, fault: Fault, *, by: str, now: float) -> Decision:
@@ -292,9 +310,9 @@ def _escalate(state: State, trouble: Trouble, reason: str, *, now: float) -> Dec
     return replace(state, trouble=replace(trouble, escalated_at=now)), (Escalate(reason),)
 
 
-def _hold(state: State, trouble: Trouble, strategy: Strategy, held: Held) -> Decision:
+def _hold(state: State, trouble: Trouble, strategy: str, held: Held) -> Decision:
     look: tuple[Command, ...] = () if held.until is None else (LookAt(held.until),)
-    if trouble.held == (held.guard, strategy.name):
+    if trouble.held == (held.guard, strategy):
         return state, look
-    trouble = replace(trouble, held=(held.guard, strategy.name), held_reason=held.reason)
+    trouble = replace(trouble, held=(held.guard, strategy), held_reason=held.reason)
     return replace(state, trouble=trouble), (Hold(held), *look)

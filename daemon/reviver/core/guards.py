@@ -12,6 +12,8 @@ from reviver.model.units import format_duration
 
 from .budget import tightest
 
+DEPENDENCY = "dependency"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
@@ -52,18 +54,23 @@ class Spent:
 
 def may_act(service: Service, strategy: Strategy, situation: Situation, *, now: float) -> Held | Spent | None:
     """Why *strategy* may not act on *service* by itself now; ``None`` if it may."""
-    held = hard_stop(situation) or _policy(strategy, situation)
+    held = hard_stop(situation) or _policy(strategy, situation) or dependency_down(service, situation)
     if held is not None:
         return held
-    if situation.dependencies_down:
-        names = ", ".join(situation.dependencies_down)
-        verb = "is" if len(situation.dependencies_down) == 1 else "are"
-        return Held("dependency", f"{names} {verb} not up; {service.name} is looked at again once that is")
     if situation.observer_suspect:
         return Held("observer", situation.observer_suspect)
     if len(situation.running) >= situation.policy.at_once:
         return Held("at_once", f"the recovery of {', '.join(situation.running)} is under way")
     return _budgets(service, strategy, situation, now=now)
+
+
+def dependency_down(service: Service, situation: Situation) -> Held | None:
+    """Root first: what a service needs is recovered before it is judged itself."""
+    down = situation.dependencies_down
+    if not down:
+        return None
+    verb = "is" if len(down) == 1 else "are"
+    return Held(DEPENDENCY, f"{', '.join(down)} {verb} not up; {service.name} is looked at again once that is")
 
 
 def hard_stop(situation: Situation) -> Held | None:

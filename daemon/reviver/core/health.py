@@ -148,7 +148,7 @@ def pause_until_next(belief: Belief, service: Service) -> float:
         return service.interval
     if belief.passes_in_row and belief.failing_since is not None:
         return min(PASS_PAUSE, service.interval)
-    if belief.health is Health.SUSPECT:
+    if belief.health is Health.SUSPECT or (belief.health is Health.DOWN and belief.failures_in_row < service.fall):
         certain = belief.fault is not None and belief.fault.certain
         return min(CERTAIN_PAUSE if certain else service.confirm, service.interval)
     if belief.health in {Health.DOWN, Health.RECOVERING}:

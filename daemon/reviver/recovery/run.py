@@ -79,6 +79,8 @@ class Recovery:
             stopped = await self._look(order)
             if stopped is not None:
                 return stopped
+        if order.resume is not None and not order.resume.steps and not order.resume.evidence:
+            await self._take_evidence(order)
         return await self._steps_and_verification(order, left.steps)
 
     async def _last_look(self, order: Order) -> AttemptResult | None:

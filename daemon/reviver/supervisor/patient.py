@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from reviver.clients import process
+from reviver.clients.process import describe, read_pidfile
 from reviver.core.health import void
 from reviver.model.checks import CheckResult
 from reviver.model.faults import JsonValue
@@ -38,8 +38,8 @@ class WatchedPatient:
         evidence: dict[str, JsonValue] = {}
         service, probe = self._watched.service, self._watched.probe
         if service.pidfile is not None:
-            pid = process.read_pidfile(Path(service.pidfile))
-            evidence["process"] = "none" if pid is None else dict(process.describe(pid))
+            pid = read_pidfile(Path(service.pidfile))
+            evidence["process"] = "none" if pid is None else dict(describe(pid))
         try:
             with anyio.fail_after(within):
                 evidence.update({} if probe is None else await probe.evidence())

@@ -271,6 +271,7 @@ class Supervisor:
             trouble = other.state.trouble
             if trouble is not None and trouble.open and not trouble.running:
                 self._schedule.put(("look", other.name), now)
+                self.wake(other, "another service changed")
 
     async def _apply(self, watched: Watched, state: decide.State, commands: Sequence[decide.Command]) -> None:
         """Carry *commands* out, in order. The state is taken over first, without a pause: no two can start at once."""
