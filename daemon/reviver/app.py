@@ -122,7 +122,7 @@ class Daemon:
         self._settings = settings
         self._clock = SystemClock()
         self._redact = Redactor(settings.secrets)
-        self._metrics = Metrics()
+        self._metrics = Metrics(self._clock)
         self._notifier = systemd.Notifier()
         self._watchdog_every = (systemd.watchdog_seconds() or float("inf")) / 2
         self._watchdog_due = 0.0
@@ -152,13 +152,16 @@ class Daemon:
                 await root.start(self._supervisor.run)
                 for resume in resumes:
                     resume()
-                await self._listen(root)
-                self._notifier.ready()
-                await self._until_stopped(signals)
+                problem = await self._listen(root)
+                if not problem:
+                    self._notifier.ready()
+                    await self._until_stopped(signals)
                 self._notifier.stopping()
                 await self._supervisor.drain(within=STEP_GRACE)
                 root.cancel_scope.cancel()
         await self._journal.aclose()
+        if problem:
+            raise CannotStart(problem, code=FAILED)
 
     async def _remember(self) -> Sequence[Callable[[], None]]:
         """What an earlier life left; nothing if the journal can't be read: then nothing will be started, either."""
@@ -169,15 +172,17 @@ class Daemon:
             self._scribe.break_off(str(error))
             return []
 
-    async def _listen(self, root: anyio.abc.TaskGroup) -> None:
+    async def _listen(self, root: anyio.abc.TaskGroup) -> str:
+        """Answer over HTTP; returns why that can't be done, or nothing."""
         daemon = self._settings.daemon
         shown = web.Shown(control=self._control, metrics=self._metrics, journal=self._journal)
         host, _, port = daemon.listen.rpartition(":")
         try:
             await root.start(web.serve_tcp, web.public_app(shown), host.strip("[]"), int(port))
             await root.start(web.serve_unix, web.control_app(shown), daemon.control_socket)
-        except OSError as error:
-            raise CannotStart(f"cannot listen: {error}", code=FAILED) from error
+        except web.CannotListen as error:
+            return str(error)
+        return ""
 
     async def _until_stopped(self, signals: AsyncIterator[signal.Signals]) -> None:
         async for number in signals:

@@ -19,7 +19,7 @@ class SupervisorControl:
 
     def __init__(self, supervisor: Supervisor, reload: Callable[[], Awaitable[None]]) -> None:
         self._supervisor = supervisor
-        self.reload = reload
+        self._reload = reload
 
     def health(self) -> Mapping[str, ServiceView]:
         """Every service, in the order of the settings."""
@@ -66,6 +66,10 @@ class SupervisorControl:
         return self._supervisor.redact(
             f'{service}: attempt {start.attempt}, strategy "{start.strategy.name}": reviver will {steps}'
         )
+
+    async def reload(self) -> None:
+        """Read the settings again: all or nothing."""
+        await self._reload()
 
     def _chosen(self, names: Sequence[str]) -> list[Watched]:
         known = self._supervisor.watched
