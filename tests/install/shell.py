@@ -6,6 +6,7 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import anyio
 import anyio.abc
@@ -50,12 +51,15 @@ class Shell:
         raise AssertionError(f"{script!r} not {wanted!r} within {within:g} s, but {printed!r}")
 
 
+AnyShell = TypeVar("AnyShell", bound=Shell)
+
+
 @asynccontextmanager
-async def shell_in(*argv: str) -> AsyncIterator[Shell]:
+async def shell_in(*argv: str, kind: type[AnyShell]) -> AsyncIterator[AnyShell]:
     """A shell that *argv* starts as ``*argv bash``; waits for its first answer."""
     process = await anyio.open_process([*argv, "bash"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=None)
     try:
-        shell = Shell(process)
+        shell = kind(process)
         await shell("true", within=90.0)
         yield shell
     finally:

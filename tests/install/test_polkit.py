@@ -2,7 +2,7 @@
 
 import pytest
 
-from install.shell import ROOT, shell_in
+from install.shell import ROOT, Shell, shell_in
 
 pytestmark = [pytest.mark.systemd, pytest.mark.xdist_group("polkit")]
 
@@ -28,7 +28,7 @@ DENIED = (
 async def test_the_user_reviver_may_handle_the_listed_units_and_do_nothing_else() -> None:
     as_reviver = "setpriv --reuid reviver --regid reviver --clear-groups --no-new-privs systemctl --no-ask-password"
     as_nobody = as_reviver.replace("reviver", "nobody").replace("regid nobody", "regid nogroup")
-    async with shell_in(f"{ROOT}/tests/with_systemd.sh", "--bind", str(ROOT), "--") as host:
+    async with shell_in(f"{ROOT}/tests/with_systemd.sh", "--bind", str(ROOT), "--", kind=Shell) as host:
         await host(SET_UP)
         for verb in ("stop", "start", "restart", "reload"):
             await host(f"{as_reviver} {verb} redis-server.service")
