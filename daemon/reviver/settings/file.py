@@ -1,31 +1,35 @@
 """A settings file, read: all of it is right, or all that is wrong is told at once."""
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any
 
 from reviver.model.secrets import Resolver, Secret
-from reviver.model.services import DaemonPolicy, Service
+from reviver.model.services import Budget, DaemonPolicy, Service
 
 from .known import KnownKinds
-from .problems import Problem
-from .secrets import resolve
-
-LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
+from .paths import control_socket, socket_path, state_dir
+from .places import lines
+from .problems import Place, Problem, SettingsError, key
+from .reading import Reading
+from .secrets import resolve, world_readable
+from .services import services
+from .syntax import SyntaxProblem, document
+from .tables import DaemonTable, FileTable, LogLevel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DaemonSettings:
     """What the daemon itself is told."""
 
-    listen: str
-    """``HOST:PORT`` of the metrics, the API and the status page; ``[HOST]:PORT`` for IPv6; port 0: any free one."""
     state_dir: Path
     control_socket: Path
-    log_level: LogLevel
     policy: DaemonPolicy
+    listen: str = "127.0.0.1:7337"
+    """``HOST:PORT`` of the metrics, the API and the status page; ``[HOST]:PORT`` for IPv6; port 0: any free one."""
+    log_level: LogLevel = "info"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +53,17 @@ def load(path: Path, kinds: KnownKinds, *, resolve_secret: Resolver = resolve) -
     Raises:
         SettingsError: It can't be read, or something in it is wrong; tells everything that is.
     """
-    raise NotImplementedError
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        problem = Problem(file=path, line=None, key="", message=f"can't be read: {error.strerror}")
+        raise SettingsError([problem]) from error
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise SettingsError([Problem(file=path, line=line, key="", message="isn't UTF-8 text")]) from error
+    return parse(text, kinds, path=path, resolve_secret=resolve_secret)
 
 
 def parse(
@@ -66,4 +80,79 @@ def parse(
     Raises:
         SettingsError: Something in it is wrong; tells everything that is.
     """
-    raise NotImplementedError
+    try:
+        written = document(text)
+    except SyntaxProblem as error:
+        raise SettingsError([Problem(file=path, line=error.line, key="", message=str(error))]) from error
+    reading = Reading(kinds, resolve_secret)
+    reading.typed(FileTable, written, ())
+    daemon = _daemon(reading, _table(written, "daemon"), environ)
+    found = services(reading, _table(written, "services"))
+    _warn(reading, written)
+    problems, warnings = _placed(reading, text, path)
+    if problems or daemon is None:
+        raise SettingsError(problems)
+    secrets = tuple(reading.secrets.values())
+    return Settings(path=path, daemon=daemon, services=found, secrets=secrets, warnings=warnings)
+
+
+def _table(written: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The table *name*, empty if it isn't there, or is no table, which is told elsewhere."""
+    table = written.get(name)
+    return table if isinstance(table, Mapping) else {}
+
+
+def _daemon(reading: Reading, written: Mapping[str, Any], environ: Mapping[str, str]) -> DaemonSettings | None:
+    place = ("daemon",)
+    typed = reading.typed(DaemonTable, written, place)
+    if typed is None:
+        return None
+    socket = control_socket(written, environ)
+    try:
+        socket_path(str(socket))
+    except ValueError as error:
+        reading.findings.error((*place, "control_socket"), str(error))
+    if "budget" in typed:
+        typed["budget"] = Budget(**typed["budget"])
+    policy = {field.name: typed.pop(field.name) for field in fields(DaemonPolicy) if field.name in typed}
+    paths = {"state_dir": state_dir(written.get("state_dir"), environ), "control_socket": socket}
+    return DaemonSettings(**{**typed, **paths}, policy=DaemonPolicy(**policy))
+
+
+def _warn(reading: Reading, written: Mapping[str, Any]) -> None:
+    if not _table(written, "services"):
+        reading.findings.warn((), "there is no service: nothing is watched; add a table [services.NAME]")
+    exposed = {name for name in reading.secret_files if world_readable(name)}
+    for place, name in _file_references(written, ()):
+        if name in exposed:
+            reading.findings.warn(place, f"everybody on this host can read {name}; chmod o= {name}")
+
+
+def _file_references(value: object, place: Place) -> Iterator[tuple[Place, str]]:
+    match value:
+        case {"file": str(name), **others} if not others:
+            yield place, name
+        case dict():
+            for key_, each in value.items():
+                yield from _file_references(each, (*place, key_))
+        case list():
+            for i, each in enumerate(value):
+                yield from _file_references(each, (*place, i))
+
+
+def _placed(reading: Reading, text: str, path: Path) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
+    """The errors and the warnings, each with its line, in the order of the file."""
+    findings = reading.findings
+    if not findings.errors and not findings.warnings:
+        return (), ()
+    known = lines(text)
+
+    def problem(place: Place, message: str) -> Problem:
+        ancestors = (place[:depth] for depth in range(len(place), 0, -1))
+        line = next((known[ancestor] for ancestor in ancestors if ancestor in known), 1)
+        return Problem(file=path, line=line, key=key(place), message=message)
+
+    def in_order(found: list[tuple[Place, str]]) -> tuple[Problem, ...]:
+        return tuple(sorted((problem(*each) for each in found), key=lambda problem: problem.line or 0))
+
+    return in_order(findings.errors), in_order(findings.warnings)

@@ -1,5 +1,5 @@
 """
-Where the daemon keeps its state, and the socket by which people control it.
+Where the daemon keeps its state, where it listens, and the socket by which people control it.
 
 The daemon and the commands must come to the same answer in different environments: systemd tells only the daemon of its
 directories. So the usual places are looked at by name, and a daemon with its own state directory has its socket there.
@@ -9,9 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from .problems import quoted
+
 STATE_DIR: Final = Path("/var/lib/reviver")
 RUNTIME_DIR: Final = Path("/run/reviver")
 SOCKET_NAME: Final = "control.sock"
+SOCKET_PATH_MAX: Final = 107
+"""Bytes; ``sun_path`` in unix(7), less the zero at its end."""
+PORT_MAX: Final = 65535
 
 
 def state_dir(written: object, environ: Mapping[str, str]) -> Path:
@@ -42,3 +47,26 @@ def control_socket(daemon: Mapping[str, object], environ: Mapping[str, str]) -> 
 def _first(directories: str) -> str:
     """The first of several directories, as systemd lists them: https://www.freedesktop.org/software/systemd/man/systemd.exec.html."""
     return directories.split(":", 1)[0]
+
+
+def absolute(written: str) -> str:
+    """*written*, if it is an absolute path: the daemon's working directory is not the writer's."""
+    if not written.startswith("/"):
+        raise ValueError(f"expected an absolute path, found {quoted(written)}")
+    return written
+
+
+def socket_path(written: str) -> str:
+    """*written*, if a unix socket can have that path."""
+    if len(absolute(written).encode()) > SOCKET_PATH_MAX:
+        raise ValueError(f"expected at most {SOCKET_PATH_MAX} bytes: the system allows a socket's path no more")
+    return written
+
+
+def listening_address(written: str) -> str:
+    """*written*, if it is ``HOST:PORT``, or ``[HOST]:PORT`` for IPv6."""
+    host, colon, port = written.rpartition(":")
+    bare_ipv6 = ":" in host and not (host.startswith("[") and host.endswith("]"))
+    if not colon or not host or bare_ipv6 or not port.isascii() or not port.isdigit() or int(port) > PORT_MAX:
+        raise ValueError(f'expected HOST:PORT, such as "127.0.0.1:7337" or "[::1]:7337", found {quoted(written)}')
+    return written
