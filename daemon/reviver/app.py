@@ -36,6 +36,7 @@ from reviver.model.events import (
     Subscriber,
 )
 from reviver.model.health import Health
+from reviver.model.incidents import fold
 from reviver.model.journal import JournalError
 from reviver.model.secrets import Redactor
 from reviver.recovery.run import Recovery
@@ -142,6 +143,7 @@ class Daemon:
             on_turn=self._on_turn,
         )
         self._control = SupervisorControl(self._supervisor, self._reload)
+        self._metrics.budget_is(settings.daemon.policy.budget)
 
     async def serve(self) -> None:
         """Watch, recover and answer until SIGTERM or SIGINT."""
@@ -167,6 +169,9 @@ class Daemon:
         """What an earlier life left; nothing if the journal can't be read: then nothing will be started, either."""
         try:
             await self._journal.open()
+            incidents = [fold(records) for records in (await self._journal.unfinished()).values()]
+            attempts = await self._journal.attempts_since(self._settings.daemon.policy.budget.per)
+            self._metrics.restore([incident for incident in incidents if incident is not None], attempts)
             return await restore(self._supervisor, self._journal)
         except JournalError as error:
             self._scribe.break_off(str(error))
@@ -205,6 +210,7 @@ class Daemon:
             self._redact.learn(settings.secrets)
             self._say_what_needs_a_restart(settings)
             await self._supervisor.replace_services(settings.services, settings.daemon.policy)
+            self._metrics.budget_is(settings.daemon.policy.budget)
             self._settings = settings
             self._emit(ConfigReloaded(error=""))
         finally:
