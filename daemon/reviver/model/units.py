@@ -36,7 +36,7 @@ def parse_duration(text: object) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """*seconds* for a person: ``850 ms``, ``4.2 s``, ``2 min 5 s``, ``3 h 10 min``."""
+    """*seconds* for a person: ``850 ms``, ``4.2 s``, ``2 min 5 s``, ``3 h 10 min``, ``12 d 4 h``."""
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 60:
@@ -45,7 +45,10 @@ def format_duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest} s" if rest else f"{minutes} min"
     hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    if hours < 48:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    days, hours = divmod(hours, 24)
+    return f"{days} d {hours} h" if hours else f"{days} d"
 
 
 def parse_size(text: object) -> int:
