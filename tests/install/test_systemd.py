@@ -130,7 +130,7 @@ async def test_a_reload_takes_good_settings_and_keeps_the_old_ones_instead_of_ba
         await host.health_becomes("beacon", "up")
         await host.settings(SETTINGS.replace("interval", "intervall"))
         await host("systemctl reload reviver")
-        await host.becomes("0", "journalctl -u reviver | grep -q 'reviver.toml:8.*intervall'; echo $?")
+        await host.becomes("told", "journalctl -u reviver | grep -q 'reviver.toml:8.*intervall' && echo told")
         await host.health_becomes("beacon", "up")
         assert await host.unit("NRestarts") == "0"
 
@@ -156,7 +156,7 @@ async def test_a_check_that_blocks_the_event_loop_brings_the_watchdog_on(program
         await host("systemctl start reviver")
         await host.health_becomes("stalling", "up")
         await host("touch /run/stall")
-        await host.becomes("0", "journalctl -u reviver | grep -q 'Watchdog timeout'; echo $?", within=20.0)
+        await host.becomes("killed", "journalctl -u reviver | grep -q 'Watchdog timeout' && echo killed", within=20.0)
         await host("rm /run/stall")
         await host.unit_becomes(ActiveState="active", SubState="running")
         await host.health_becomes("stalling", "up")
@@ -175,7 +175,7 @@ async def test_stopped_it_ends_with_exit_code_0_within_seconds(program: Path) ->
         await host("systemctl start reviver")
         await host("timeout 5 systemctl stop reviver")
         assert [await host.unit(name) for name in ("Result", "ExecMainStatus", "NRestarts")] == ["success", "0", "0"]
-        assert await host("test -e /run/reviver; echo $?") == "1"
+        await host("! test -e /run/reviver")
 
 
 async def test_bad_settings_fail_the_start_for_good_with_the_place_in_the_log(program: Path) -> None:
@@ -197,7 +197,7 @@ async def test_a_killed_unit_is_restarted_through_the_polkit_rule_and_the_incide
 
         [[services.lamp.recovery]]
         name    = "restart"
-        faults  = ["unreachable", "process_missing", "bad_status", "check_failed"]
+        faults  = ["command_failed", "timeout"]
         steps   = [{ action = "systemd.restart", unit = "lamp.service" }]
     """
     async with installed(program, settings) as host:
