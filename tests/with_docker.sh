@@ -21,7 +21,7 @@ name=reviver-docker-$$
 group=/sys/fs/cgroup/$name
 work=$(mktemp -d /tmp/"$name".XXXXXX)
 mount -t cgroup2 none /sys/fs/cgroup    # also where the machine still mixes both versions of cgroups
-mkdir -p "$images" "$group/daemon"
+mkdir -p "$images" "$group"/{daemon,command}
 
 # Takes down all that is made below, and nothing else, once the pipe to it closes: that is, once this script is gone.
 take_down() {
@@ -29,7 +29,7 @@ take_down() {
   trap '' INT TERM HUP
   cat
   for _ in {1..100}; do
-    [[ ! -e $group ]] || echo 1 >"$group/cgroup.kill"    # dockerd, containerd and every container
+    [[ ! -e $group ]] || echo 1 >"$group/cgroup.kill"    # COMMAND, dockerd, containerd and every container
     find "$group" -depth -type d -exec rmdir {} +
     [[ -d $group ]] || break
     sleep 0.1
@@ -70,7 +70,7 @@ done
 docker info >/dev/null 2>&1 || { echo "$0: dockerd did not start" >&2; cat "$work/log" >&2; exit 125; }
 
 # In the background: a trap runs at once during wait, but only after a foreground command.
-"$@" <&0 9>&- &
+(echo "$BASHPID" >"$group/command/cgroup.procs"; exec "$@") <&0 9>&- &
 status=0
 wait $! || status=$?
 exit "$status"
