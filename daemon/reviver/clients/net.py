@@ -1,0 +1,207 @@
+"""
+The network as a check sees it: where a service is, what an error of the operating system means, and whether a refusal
+leaves any doubt.
+"""
+
+import errno
+import ipaddress
+import os
+import re
+import socket
+import ssl
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, TypeVar
+
+import anyio
+import anyio.to_thread
+
+from reviver.model.faults import Fault, FaultKind
+from reviver.model.units import format_duration
+
+AnyError = TypeVar("AnyError", bound=BaseException)
+
+_OWN_TROUBLE: Final = {
+    errno.EMFILE: "reviver has no file descriptors left; raise LimitNOFILE",
+    errno.ENFILE: "this host has no file descriptors left",
+    errno.ENOMEM: "this host has no memory left",
+    errno.ENOBUFS: "this host has no memory for sockets left",
+    errno.EADDRNOTAVAIL: "this host has no free local port or no such address",
+    errno.EACCES: "reviver has no permission for it",
+    errno.EPERM: "this host forbids it",
+}
+CLOSED: Final = "the connection was closed without an answer"
+_LISTEN: Final = "0A"  # the state in /proc/net/tcp, include/net/tcp_states.h
+_ERRNO_IN_TEXT: Final = re.compile(r"\[Errno (\d+)\]")
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a service is to be had: a host and a port, or a unix socket."""
+
+    host: str
+    """A name, an address, or the absolute path of a unix socket."""
+    port: int = 0
+
+    @property
+    def is_unix(self) -> bool:
+        """Whether it is a unix socket."""
+        return self.host.startswith("/")
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is on this host for certain: a unix socket or a loopback address."""
+        address = _address(self.host)
+        return self.is_unix or self.host == "localhost" or (address is not None and address.is_loopback)
+
+    @property
+    def machine(self) -> str:
+        """The host, under one name however this host is addressed."""
+        return "localhost" if self.is_local else self.host
+
+    def __str__(self) -> str:
+        if self.is_unix:
+            return self.host
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Resolver:
+    """
+    Looks names up for one check, a single lookup at a time.
+
+    The threads in which an event loop looks names up are few, and all share them: some hung names would hold every
+    other's. So each check has a thread of its own, and connects to addresses; addresses need no thread at all.
+    """
+
+    _limiter: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1))
+
+    async def addresses(self, endpoint: Endpoint, *, within: float) -> list[str]:
+        """
+        The addresses of *endpoint*, best first; a unix socket's path is its own.
+
+        Raises:
+            socket.gaierror: There are none, or nobody said within so many seconds.
+        """
+        if endpoint.is_unix or _address(endpoint.host) is not None:
+            return [endpoint.host]
+        try:
+            with anyio.fail_after(within):
+                return await anyio.to_thread.run_sync(_look_up, endpoint, abandon_on_cancel=True, limiter=self._limiter)
+        except TimeoutError:
+            raise socket.gaierror(socket.EAI_AGAIN, f"no answer within {format_duration(within)}") from None
+        except UnicodeError:
+            raise socket.gaierror(socket.EAI_NONAME, "not a valid name") from None
+
+
+def judge(error: BaseException, endpoint: Endpoint, subject: str) -> Fault | str | None:
+    """
+    What a failure to connect, or a connection's end, says about a service.
+
+    Returns:
+        A fault; or a text why it says nothing about the service (this host's own trouble); or ``None`` if nothing of
+        the network or of TLS is among the error's causes.
+
+    """
+    for cause in causes(error):
+        if isinstance(cause, ssl.SSLError):
+            why = getattr(cause, "verify_message", "") or cause.reason or "handshake failed"
+            return Fault(kind=FaultKind.TLS_INVALID, message=f"{subject}: TLS failed: {why}")
+        if isinstance(cause, socket.gaierror):
+            message = f"{subject}: the name can't be resolved: {cause.strerror}"
+            return Fault(kind=FaultKind.NAME_UNRESOLVED, message=message)
+        number = errno_of(cause)
+        if number in _OWN_TROUBLE:
+            return f"{subject}: can't be asked: {_OWN_TROUBLE[number]} ({os.strerror(number).lower()})"
+        if number == errno.ETIMEDOUT:
+            return Fault(kind=FaultKind.TIMEOUT, message=f"{subject}: nothing answers: {os.strerror(number).lower()}")
+        if number is not None:
+            return _unreachable(number, endpoint, subject)
+        if isinstance(cause, ConnectionError | EOFError):
+            return Fault(kind=FaultKind.UNREACHABLE, message=f"{subject}: {CLOSED}")
+    return None
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """*error* and what it was raised for, most telling last; libraries like to hide the reason there."""
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        current = current.__cause__ or current.__context__
+
+
+def errno_of(error: BaseException) -> int | None:
+    """
+    The operating system's error number in *error*; ``None`` if it has none.
+
+    asyncio tells of a name with several addresses, none of which could be connected to, in a text only; then a refusal
+    counts for more than that the host has no IPv6.
+    """
+    if not isinstance(error, OSError):
+        return None
+    if error.errno is not None:
+        return error.errno
+    numbers = [int(number) for number in _ERRNO_IN_TEXT.findall(str(error))]
+    return errno.ECONNREFUSED if errno.ECONNREFUSED in numbers else next(iter(numbers), None)
+
+
+def most_telling(errors: Sequence[AnyError]) -> AnyError:
+    """
+    Of what several addresses of one name came to: a refusal, if there is one, else the last.
+
+    A refusal is the server's; that the host has no route to another address, or no IPv6, says nothing of it.
+    """
+    refusals = (error for error in errors if any(errno_of(cause) == errno.ECONNREFUSED for cause in causes(error)))
+    return next(refusals, errors[-1])
+
+
+def nobody_listens(port: int) -> bool:
+    """
+    Whether no process of this host listens on TCP *port*, on any address.
+
+    The kernel lists listening sockets first, so that this is cheap however many connections there are. Source:
+    ``tcp_seek_last_pos`` in net/ipv4/tcp_ipv4.c.
+    """
+    return not any(_listens(Path("/proc/self/net") / table, port) for table in ("tcp", "tcp6"))
+
+
+def _listens(table: Path, port: int) -> bool:
+    try:
+        with table.open(encoding="ascii") as lines:
+            next(lines)  # the heading
+            for line in lines:
+                _, local, _, state, *_ = line.split()
+                if state != _LISTEN:
+                    return False
+                if int(local.rpartition(":")[2], 16) == port:
+                    return True
+    except OSError:
+        return table.name == "tcp"  # no IPv6 here; and without /proc nothing is certain
+    return False
+
+
+def _unreachable(number: int, endpoint: Endpoint, subject: str) -> Fault:
+    why = os.strerror(number).lower()
+    certain = False
+    if endpoint.is_unix and number in {errno.ECONNREFUSED, errno.ENOENT}:
+        why += ", so no process serves this socket: it isn't running"
+        certain = True
+    elif endpoint.is_local and number == errno.ECONNREFUSED and nobody_listens(endpoint.port):
+        why += f", and no process of this host listens on port {endpoint.port}: it isn't running"
+        certain = True
+    return Fault(kind=FaultKind.UNREACHABLE, message=f"{subject}: {why}", certain=certain)
+
+
+def _look_up(endpoint: Endpoint) -> list[str]:
+    found = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
+    return [str(address[0]) for *_, address in found]
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
