@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import anyio
 
-from reviver.clients.net import Endpoint, Resolver, judge
+from reviver.clients.net import Endpoint, Resolver, judge, most_telling
 from reviver.model.checks import CheckContext, CheckResult, Probe
 from reviver.model.faults import Fault, FaultKind, JsonValue
 from reviver.model.units import format_duration
@@ -103,4 +103,4 @@ async def _handshake(addresses: Sequence[str], port: int) -> None:
         for address in addresses:
             group.start_soon(connect, address)
     if len(errors) == len(addresses):
-        raise errors[-1]
+        raise most_telling(errors)

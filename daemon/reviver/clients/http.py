@@ -5,7 +5,6 @@ One client for one place: httpx looks through all idle connections of a client a
 would let hung places starve healthy ones.
 """
 
-import contextlib
 import functools
 import json
 import re
@@ -20,7 +19,7 @@ from reviver import __version__
 from reviver.model.faults import Fault, FaultKind, JsonValue
 from reviver.model.secrets import Redactor, Secret
 
-from .net import Endpoint, Resolver, judge
+from .net import Endpoint, Resolver, judge, most_telling
 
 BODY_LIMIT: Final = 64 * 1024  # bytes read of an answer's body
 EXCERPT: Final = 120  # characters of a body in a message
@@ -225,6 +224,8 @@ class Place:
 
     def judge_failure(self, error: BaseException, subject: str) -> Fault | str:
         """What *error*, raised by ``ask``, says of the server; a text if it says nothing of it."""
+        if isinstance(error, httpx.TimeoutException):
+            return Fault(kind=FaultKind.TIMEOUT, message=f"{subject}: no connection within its time")
         verdict = judge(error, self.endpoint, subject)
         if verdict is not None:
             return verdict
@@ -237,11 +238,14 @@ class Place:
         await self.aclose()
         addresses = await self._resolver.addresses(self.endpoint, within=within)
         self._client = client = self._make_client()
-        for self._address in addresses[:-1]:  # a silent one must leave time for the next
-            with contextlib.suppress(httpx.ConnectError, httpx.ConnectTimeout):
-                return await self._send(client, request, connect_within=within / len(addresses))
-        self._address = addresses[-1]
-        return await self._send(client, request)
+        errors: list[httpx.TransportError] = []
+        share = within / len(addresses) if len(addresses) > 1 else None  # a silent one must leave time for the next
+        for self._address in addresses:
+            try:
+                return await self._send(client, request, connect_within=share)
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                errors.append(error)
+        raise most_telling(errors)
 
     async def _send(
         self, client: httpx.AsyncClient, request: Request, *, connect_within: float | None = None

@@ -176,7 +176,12 @@ def obstacle(program: str, *, env: Mapping[str, Text] | None = None, cwd: str | 
 def token(pid: int) -> Token | None:
     """The process *pid* as it is now; ``None`` if there is none, or none that this user may see."""
     stat = _stat(pid)
-    return Token(pid=pid, start_time=int(stat[19]), boot_id=_boot_id()) if stat else None
+    return Token(pid=pid, start_time=int(stat[19]), boot_id=boot_id()) if stat else None
+
+
+def boot_id() -> str:
+    """The kernel's id of this boot, see random(4)."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def alive(pid: int) -> bool:
@@ -488,7 +493,3 @@ def _proc(pid: int, name: str) -> str:
         return Path(f"/proc/{pid}/{name}").read_text(errors="replace").strip()
     except OSError:
         return ""
-
-
-def _boot_id() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

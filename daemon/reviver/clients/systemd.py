@@ -25,7 +25,7 @@ _UNIT = re.compile(
 )
 _PROPERTIES: Final = (
     "LoadState", "ActiveState", "SubState", "Result", "MainPID", "ExecMainCode", "ExecMainStatus", "NRestarts",
-    "InvocationID", "Job", "CanReload", "ConditionResult",
+    "InvocationID", "Job", "CanReload", "Type",
 )  # fmt: skip
 _RESULTS: Final = {
     "core-dump": "it crashed and dumped core",
@@ -76,8 +76,8 @@ class UnitState:
     job: bool
     """Whether systemd has a job for it under way or in its queue."""
     can_reload: bool
-    condition_met: bool
-    """Whether the conditions in the unit's file let it start, when last tried."""
+    is_oneshot: bool
+    """Whether it is meant to end by itself (``Type=oneshot``)."""
 
     @property
     def told(self) -> str:
@@ -139,7 +139,7 @@ async def unit_state(unit: str, *, timeout: float = 2.0) -> UnitState:  # noqa: 
         invocation_id=found.get("InvocationID", ""),
         job=bool(found.get("Job")),
         can_reload=found.get("CanReload") == "yes",
-        condition_met=found.get("ConditionResult") == "yes",
+        is_oneshot=found.get("Type") == "oneshot",
     )
 
 
