@@ -1,8 +1,9 @@
 """A settings file, read: all of it is right, or all that is wrong is told at once."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from datetime import date, time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from reviver.model.services import Budget, DaemonPolicy, Service
 from .known import KnownKinds
 from .paths import control_socket, socket_path, state_dir
 from .places import lines
-from .problems import Place, Problem, SettingsError, key
+from .problems import Place, Problem, SettingsError, key, values
 from .reading import Reading
 from .secrets import resolve, world_readable
 from .services import services
@@ -85,6 +86,9 @@ def parse(
     except SyntaxProblem as error:
         raise SettingsError([Problem(file=path, line=error.line, key="", message=str(error))]) from error
     reading = Reading(kinds, resolve_secret)
+    for place, value in values(written):
+        if isinstance(value, date | time):
+            reading.findings.error(place, "a date or a time has no place here; a text stands in quotation marks")
     reading.typed(FileTable, written, ())
     daemon = _daemon(reading, _table(written, "daemon"), environ)
     found = services(reading, _table(written, "services"))
@@ -123,21 +127,10 @@ def _warn(reading: Reading, written: Mapping[str, Any]) -> None:
     if not _table(written, "services"):
         reading.findings.warn((), "there is no service: nothing is watched; add a table [services.NAME]")
     exposed = {name for name in reading.secret_files if world_readable(name)}
-    for place, name in _file_references(written, ()):
-        if name in exposed:
+    for place, value in values(written):
+        if isinstance(value, dict) and value.keys() == {"file"} and value["file"] in exposed:
+            name = value["file"]
             reading.findings.warn(place, f"everybody on this host can read {name}; chmod o= {name}")
-
-
-def _file_references(value: object, place: Place) -> Iterator[tuple[Place, str]]:
-    match value:
-        case {"file": str(name), **others} if not others:
-            yield place, name
-        case dict():
-            for key_, each in value.items():
-                yield from _file_references(each, (*place, key_))
-        case list():
-            for i, each in enumerate(value):
-                yield from _file_references(each, (*place, i))
 
 
 def _placed(reading: Reading, text: str, path: Path) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:

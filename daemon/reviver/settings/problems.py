@@ -3,7 +3,7 @@
 import difflib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -53,6 +53,18 @@ class Findings:
     def warn(self, place: Place, message: str) -> None:
         """The settings can be used, and are likely not what was meant."""
         self.warnings.append((place, message))
+
+
+def values(written: object, place: Place = ()) -> Iterator[tuple[Place, object]]:
+    """*written* itself, and everything in it, with the places."""
+    yield place, written
+    items: Iterable[tuple[str | int, object]] = ()
+    if isinstance(written, Mapping):
+        items = written.items()
+    elif isinstance(written, list):
+        items = enumerate(written)
+    for part, value in items:
+        yield from values(value, (*place, part))
 
 
 def key(place: Place) -> str:

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import is_dataclass
 from typing import Any, TypeVar
@@ -10,10 +11,10 @@ from pydantic import TypeAdapter, ValidationError, with_config
 
 from reviver.model.actions import Action
 from reviver.model.checks import Check
-from reviver.model.secrets import Redactor, Resolver, Secret
+from reviver.model.secrets import MASK, Redactor, Resolver, Secret
 
 from .known import KindUnusable, KnownKinds
-from .problems import Findings, Place, quoted, suggestion
+from .problems import Findings, Place, quoted, suggestion, values
 from .tables import STRICT
 from .words import NoSecret, problems
 
@@ -51,8 +52,8 @@ class Reading:
             lenders: Keys that were taken from other tables, and where they stand there.
         """
         # Strict JSON mode is the one that takes an array for a tuple and a string for an enum, and yet no "5" for 5.
-        # A date is no JSON: an array of null, which no type takes, stands for it.
-        text = json.dumps(written, default=lambda _: [None])
+        # A date is no JSON; that it has no place here is told elsewhere.
+        text = json.dumps(written, default=str)
         try:
             return adapter(kind).validate_json(text, context={"resolve_secret": self._resolved})
         except ValidationError as error:
@@ -60,7 +61,7 @@ class Reading:
                 error.errors(include_url=False),
                 written,
                 keys_at=lambda at: {*keys_at(kind, at), *(() if at else other_keys)},
-                redact=Redactor(self.secrets.values()),
+                redact=lambda text: self._without_secrets(text, written),
             )
         for at, message in found:
             lender = (lenders or {}).get(str(at[0])) if at else None
@@ -87,6 +88,18 @@ class Reading:
             self.findings.error(place, f"{quoted(name)} is no kind of {what}{suggestion(name, names)}")
         return kind
 
+    def _without_secrets(self, text: str, written: object) -> str:
+        """*text*, in which a kind may have quoted what is *written*, such as a URL with a password."""
+        for secret in sorted(self.secrets, key=len, reverse=True):
+            text = text.replace(secret, MASK)
+        redact = Redactor()
+        for _, value in values(written):
+            if isinstance(value, str):
+                text = text.replace(value, redact(value))
+                for piece in _pieces_of_password(value):
+                    text = text.replace(piece, MASK)
+        return text
+
     def _resolved(self, reference: dict[str, str]) -> str:
         try:
             value = self._resolve_secret(reference)
@@ -96,6 +109,16 @@ class Reading:
         if "file" in reference:
             self.secret_files.add(reference["file"])
         return value
+
+
+def _pieces_of_password(url: str) -> Iterable[str]:
+    """
+    What a complaint about *url* may quote of its password.
+
+    Of ``scheme://user:pa/ss@host``, "pa" is taken for a port, and "can't be cast to an integer".
+    """
+    user = re.search(r"://[^:]*:(.*)@", url)
+    return [piece for piece in re.split(r"[^\w-]+", user[1]) if piece] if user else []
 
 
 @functools.cache

@@ -11,7 +11,6 @@ from .problems import Place, quoted, suggestion
 
 _EXPECTED: Final = {
     "string_type": "a string",
-    "path_type": "a path as a string",
     "int_type": "a whole number",
     "float_type": "a number",
     "bool_type": "true or false",
@@ -43,7 +42,7 @@ def problems(
     redact: Callable[[str], str],
 ) -> Sequence[tuple[Place, str]]:
     """
-    What is wrong with the table *written*, and where in it.
+    What is wrong with the table *written*, and where in it; but for dates, which have no place in settings anywhere.
 
     Args:
         errors: All that pydantic found.
@@ -54,7 +53,11 @@ def problems(
     grouped: dict[Place, list[ErrorDetails]] = {}
     for error in errors:
         grouped.setdefault(_place(error, written), []).append(error)
-    return [_told(place, group, _at(written, place), keys_at, redact) for place, group in grouped.items()]
+    return [
+        _told(place, group, value, keys_at, redact)
+        for place, group in grouped.items()
+        if not isinstance(value := _at(written, place), date | time)
+    ]
 
 
 def _place(error: ErrorDetails, written: Mapping[str, Any]) -> Place:
@@ -97,8 +100,6 @@ def _told(
             return place, _reference_expected(str(error), others, value)
     if raised:
         text = str(raised[0])
-        if isinstance(value, date | time):  # a JSON array stood for it
-            text = f"{text.partition(', found ')[0]}, found {_shown(value, echo=False)}"
         return _nearer(place, text if isinstance(raised[0], NoSecret) else redact(text), value)
     return place, _expected(errors, value, echo=not any(_SECRET_NAME.search(str(part)) for part in place))
 
@@ -122,7 +123,9 @@ def _nearer(place: Place, text: str, value: object) -> tuple[Place, str]:
 def _expected(errors: Sequence[ErrorDetails], value: object, *, echo: bool) -> str:
     wanted = " or ".join(dict.fromkeys(map(_phrase, errors)))
     first = errors[0]
-    if not echo:
+    if isinstance(value, str) and wanted == "an array":
+        return "expected an array, found a string; put it in brackets"
+    if not echo or wanted == "a table":  # headers, arguments: who knows what was written there
         return f"expected {wanted}, found {_shown(value, echo=False)}"
     if first["type"] in _ONE_OF and isinstance(value, str):
         return f"{quoted(value)} is unknown here{suggestion(value, _choices(first))}"
@@ -134,7 +137,7 @@ def _phrase(error: ErrorDetails) -> str:
         return "one of " + ", ".join(map(quoted, _choices(error)))
     limits = error.get("ctx", {})
     if error["type"] == "greater_than_equal":
-        return f"{limits['ge']} or more"
+        return f"{limits['ge']:g} or more"
     if error["type"] == "too_short":
         return f"at least {limits['min_length']}"
     return _EXPECTED.get(error["type"]) or error["msg"].removeprefix("Input should be ")
@@ -153,8 +156,6 @@ def _meant(kind: str, value: object) -> str:
         return f"; did you mean {value}?"
     if kind == "string_type" and type(value) in {int, float}:
         return f'; did you mean "{value}"?'
-    if _EXPECTED.get(kind) == "an array" and isinstance(value, str):
-        return f"; did you mean [{quoted(value)}]?"
     return ""
 
 
@@ -171,4 +172,4 @@ def _shown(value: object, *, echo: bool) -> str:
         case int() | float():
             return str(value) if echo else "a number"
         case _:
-            return "a date or a time"
+            return "nothing"
