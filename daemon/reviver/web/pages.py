@@ -123,6 +123,7 @@ async def _within(read: Callable[[], Awaitable[T]]) -> T:
 
 def _limit(parameters: Mapping[str, str]) -> int:
     text = parameters.get("limit", "20")
-    if not text.isdecimal() or not 1 <= int(text[:9]) <= INCIDENTS_MAX:
+    number = int(text) if text.isascii() and text.isdecimal() and len(text) <= len(str(INCIDENTS_MAX)) else 0
+    if not 1 <= number <= INCIDENTS_MAX:
         raise HTTPException(400, f'limit "{text[:40]}": expected a number from 1 to {INCIDENTS_MAX}')
-    return int(text)
+    return number

@@ -27,7 +27,7 @@ from uvicorn.server import ServerState
 CONNECTIONS_MAX: Final = 64  # of each server; more are cut off at once
 REQUEST_WITHIN: Final = 30.0  # seconds from the connection, or the last answer, to the next answer's end
 HEAD_MAX: Final = 16 * 1024  # bytes of request line and headers
-STOP_WITHIN: Final = 1  # seconds that requests under way may still take when the daemon stops
+STOP_WITHIN: Final = 1.0  # seconds that requests under way may still take when the daemon stops
 RESOLVE_WITHIN: Final = 5.0  # seconds for the look-up of the name to listen on
 
 HEADERS: Final = [
@@ -105,15 +105,14 @@ async def _serve(
         server_header=False,
         headers=HEADERS,
         h11_max_incomplete_event_size=HEAD_MAX,
-        timeout_graceful_shutdown=STOP_WITHIN,
         workers=1,
     )
     server = _Server(config, lambda: task_status.started(where))
     try:
         await server.serve(sockets=sockets)
     finally:
-        with anyio.CancelScope(shield=True), anyio.move_on_after(STOP_WITHIN + 1):
-            await server.end(sockets)
+        with anyio.CancelScope(shield=True):
+            await server.end()
 
 
 class _Server(uvicorn.Server):
@@ -122,6 +121,7 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, started: Any) -> None:
         super().__init__(config)
         self._told_started = started
+        self.servers = []
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -132,18 +132,27 @@ class _Server(uvicorn.Server):
         self._told_started()
 
     async def main_loop(self) -> None:
-        while not await self.on_tick(0):  # renews the Date header, in seconds
+        while True:
+            await self.on_tick(0)  # renews the Date header, in seconds
             await anyio.sleep(1)
 
-    async def end(self, sockets: list[socket.socket]) -> None:
-        """Take no more connections, let requests under way end, cut off the rest."""
-        if not self.started:
-            return
-        await self.shutdown(sockets=sockets)
+    async def end(self) -> None:
+        """Take no more connections, give requests under way a moment, cut off the rest."""
+        for listener in self.servers:
+            listener.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        await self._all_gone(STOP_WITHIN)
         for connection in list(self.server_state.connections):
             connection.transport.abort()
-        while self.server_state.tasks or self.server_state.connections:  # noqa: ASYNC110  uvicorn has no event for it
-            await anyio.sleep(0.01)
+        for request in list(self.server_state.tasks):
+            request.cancel()
+        await self._all_gone(STOP_WITHIN)
+
+    async def _all_gone(self, within: float) -> None:
+        with anyio.move_on_after(within):
+            while self.server_state.tasks or self.server_state.connections:  # noqa: ASYNC110  uvicorn has no event
+                await anyio.sleep(0.005)
 
 
 class _Connection(H11Protocol):

@@ -1,0 +1,153 @@
+"""What a real Prometheus makes of the page, the alerts and the documentation."""
+
+import json
+import re
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+
+from metrics.happenings import checked, fed
+from reviver.metrics import Metrics
+from reviver.web import Shown, public_app, serve_tcp
+from servers import LOOPBACK, Server, free_port, until
+from web.fakes import FakeClock, FakeControl, FakeJournal
+
+ROOT = Path(__file__).parents[2]
+CONFIG = ROOT / "config/prometheus"
+PAGE = (ROOT / "docs/metrics.md").read_text()
+
+
+def promtool(*argv: str, stdin: bytes = b"") -> str:
+    """What promtool says; fails the test if it complains."""
+    done = subprocess.run(["promtool", *argv], input=stdin, capture_output=True, timeout=60, check=False)
+    said = (done.stdout + done.stderr).decode()
+    assert done.returncode == 0, said
+    return said
+
+
+def families(metrics: Metrics) -> Iterator[tuple[str, str, frozenset[str]]]:
+    """Name as on the plain page, type and labels of each metric."""
+    for family in metrics.registry.collect():
+        suffix = {"counter": "_total", "info": "_info"}.get(family.type, "")
+        labels = {name for sample in family.samples for name in sample.labels} - {"le"}
+        yield family.name + suffix, {"info": "gauge"}.get(family.type, family.type), frozenset(labels)
+
+
+def documented() -> Iterator[tuple[str, str, frozenset[str]]]:
+    """The same, from the tables of the documentation."""
+    for name, kind, labels in re.findall(r"^\| `(\w+)` \| (\w+) \| ([^|]*)\|", PAGE, re.MULTILINE):
+        yield name, kind, frozenset(re.findall(r"`(\w+)`", labels))
+
+
+def test_the_documentation_lists_each_metric_with_its_type_and_labels() -> None:
+    assert sorted(documented()) == sorted(families(fed(Metrics(FakeClock()))))
+
+
+def test_promtool_has_no_complaint_about_the_page() -> None:
+    page, _ = fed(Metrics(FakeClock())).render("")
+    assert promtool("check", "metrics", stdin=page) == ""
+
+
+def test_the_alerts_do_what_their_tests_say() -> None:
+    assert "SUCCESS" in promtool("test", "rules", str(CONFIG / "alerts_test.yml"))
+
+
+def test_the_shipped_configuration_is_one_that_prometheus_takes() -> None:
+    promtool("check", "config", str(CONFIG / "scrape.yml"))
+
+
+def test_every_alert_has_a_section_and_a_test_and_asks_for_metrics_that_exist() -> None:
+    alerts = (CONFIG / "alerts.yml").read_text()
+    names = re.findall(r"alert: (\w+)", alerts)
+    headings = re.findall(r"^### (\w+)$", PAGE, re.MULTILINE)
+    assert names == headings
+    assert [f"docs/metrics.md#{name.lower()}" for name in names] == re.findall(r"runbook: (\S+)", alerts)
+    assert set(names) == set(re.findall(r"alertname: (\w+)", (CONFIG / "alerts_test.yml").read_text()))
+    asked = set(re.findall(r"reviver_\w+", " ".join(re.findall(r"expr: (?:>-\s+)?(.*)", alerts))))
+    known = {name for name, _kind, _labels in documented()}
+    assert {re.sub(r"_(bucket|count|sum)$", "", name) for name in asked} <= known
+
+
+class Prometheus(Server):
+    """A real one."""
+
+    def argv(self) -> list[str]:
+        return [
+            "prometheus",
+            f"--config.file={self.directory}/prometheus.yml",
+            f"--storage.tsdb.path={self.directory}/data",
+            f"--web.listen-address={LOOPBACK}:{self.port}",
+        ]
+
+    async def answers(self) -> bool:
+        try:
+            return (await self.get("/-/ready")).is_success
+        except httpx.TransportError:
+            return False
+
+    async def get(self, path: str, **parameters: str) -> httpx.Response:
+        async with httpx.AsyncClient(trust_env=False) as client:
+            return await client.get(f"http://{LOOPBACK}:{self.port}{path}", params=parameters)
+
+    async def query(self, query: str) -> dict[str, float]:
+        """The value of each series by its service, or by nothing."""
+        answer = (await self.get("/api/v1/query", query=query)).json()
+        assert answer["status"] == "success", answer
+        return {one["metric"].get("service", ""): float(one["value"][1]) for one in answer["data"]["result"]}
+
+
+@asynccontextmanager
+async def scraping(directory: Path, app: Any) -> AsyncIterator[Prometheus]:
+    """*app* on a free port, and a Prometheus that scrapes it often."""
+    async with anyio.create_task_group() as tasks:
+        port = await tasks.start(serve_tcp, app, LOOPBACK, 0)
+        scrape = {
+            "job_name": "reviver",
+            "scrape_interval": "100ms",
+            "scrape_timeout": "100ms",
+            "static_configs": [{"targets": [f"{LOOPBACK}:{port}"]}],
+        }
+        (directory / "prometheus.yml").write_text(json.dumps({"scrape_configs": [scrape]}))  # JSON is YAML
+        server = Prometheus(directory, free_port())
+        try:
+            await server.start()
+            yield server
+        finally:
+            await server.stop()
+            tasks.cancel_scope.cancel()
+
+
+async def test_a_real_prometheus_sees_the_figures_that_were_told(tmp_path: Path) -> None:
+    metrics = fed(Metrics(FakeClock()))
+    app = public_app(Shown(control=FakeControl(), metrics=metrics, journal=FakeJournal()))
+    async with scraping(tmp_path, app) as prometheus:
+
+        async def scraped() -> bool:
+            return (await prometheus.query("up")) == {"": 1.0}
+
+        await until(scraped, within=20, what="Prometheus has scraped")
+        for query, figures in {
+            'reviver_checks_total{outcome="fault"}': {"db": 0.0, "cache": 2.0},
+            "reviver_checks_void_total": {"db": 0.0, "cache": 1.0},
+            'reviver_service_health{health="down"}': {"db": 0.0, "cache": 1.0},
+            "reviver_incidents_open": {"db": 0.0, "cache": 1.0},
+            "reviver_incidents_escalated": {"db": 0.0, "cache": 1.0},
+            "reviver_check_latency_seconds_sum{kind='redis'}": {"": 0.012},
+            "reviver_recovery_seconds_sum": {"": 7.5},
+            "histogram_quantile(1, reviver_loop_lag_seconds_bucket)": {"": 0.5},
+            "reviver_build_info": {"": 1.0},
+        }.items():
+            assert await prometheus.query(query) == pytest.approx(figures), query
+        fed(metrics, checked())
+
+        async def counted() -> bool:
+            seen = await prometheus.query('reviver_checks_total{service="db", outcome="healthy"}')
+            return seen == {"db": 2.0}
+
+        await until(counted, what="the next scrape shows one more check")
