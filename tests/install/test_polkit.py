@@ -30,7 +30,7 @@ async def test_the_user_reviver_may_handle_the_listed_units_and_do_nothing_else(
     as_nobody = as_reviver.replace("reviver", "nobody").replace("regid nobody", "regid nogroup")
     async with shell_in(f"{ROOT}/tests/with_systemd.sh", "--bind", str(ROOT), "--", kind=Shell) as host:
         await host(SET_UP)
-        for verb in ("stop", "start", "restart", "reload"):
+        for verb in ("stop", "start", "restart", "reload", "reset-failed"):
             await host(f"{as_reviver} {verb} redis-server.service")
             status, said = await host.run(f"{as_nobody} {verb} redis-server.service")
             assert (status, "authentication required" in said) == (1, True), f"anybody may {verb}: {said}"

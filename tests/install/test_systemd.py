@@ -1,15 +1,18 @@
 """The daemon installed by the commands of ``docs/install.md`` and hardened as shipped, under a real systemd."""
 
+import json
 import shlex
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from install.documented import documented
 from install.shell import ROOT, Shell, shell_in
+from servers import until
 
 pytestmark = [pytest.mark.systemd, pytest.mark.xdist_group("systemd"), pytest.mark.timeout(300)]
 
@@ -88,10 +91,28 @@ class Host(Shell):
         for name, wanted in properties.items():
             await self.becomes(wanted, f"systemctl show --property {name} --value reviver", within=20.0)
 
+    async def told(self, command: str) -> dict[str, Any]:
+        """What ``reviver COMMAND --json`` prints; empty while the daemon doesn't answer."""
+        status, printed = await self.run(f"reviver {command} --json")
+        return dict(json.loads(printed)) if status == 0 else {}
+
     async def health_becomes(self, service: str, wanted: str) -> None:
         """Wait until the daemon believes *wanted* of *service*."""
-        told = f'print(json.load(sys.stdin)["services"]["{service}"]["health"])'
-        await self.becomes(wanted, f"reviver status --json | python3 -c 'import json, sys; {told}'", within=20.0)
+
+        async def believed() -> bool:
+            services = (await self.told("status")).get("services", {})
+            return bool(services.get(service, {}).get("health") == wanted)
+
+        await until(believed, within=20.0, what=f"{service} is {wanted}")
+
+    async def recovered_by(self, strategy: str) -> None:
+        """Wait until the latest incident was closed by *strategy*."""
+
+        async def closed() -> bool:
+            incidents = (await self.told("incidents")).get("incidents", [])
+            return [(each["state"], each["recovered_by"]) for each in incidents[:1]] == [("recovered", strategy)]
+
+        await until(closed, within=40.0, what=f"recovered by {strategy}")
 
 
 @asynccontextmanager
@@ -187,28 +208,46 @@ async def test_bad_settings_fail_the_start_for_good_with_the_place_in_the_log(pr
         assert "/etc/reviver/reviver.toml:8" in await host("journalctl -u reviver")
 
 
-async def test_a_killed_unit_is_restarted_through_the_polkit_rule_and_the_incident_is_closed(program: Path) -> None:
-    settings = """
-        [services.lamp]
-        check    = "command"
-        argv     = ["systemctl", "is-active", "lamp.service"]
-        interval = "500ms"
-        unit     = "lamp.service"
+LAMP = """
+    [services.lamp]
+    check    = "command"
+    argv     = ["systemctl", "is-active", "lamp.service"]
+    interval = "500ms"
+    confirm  = "50ms"
+    unit     = "lamp.service"
 
-        [[services.lamp.recovery]]
-        name    = "restart"
-        faults  = ["command_failed", "timeout"]
-        steps   = [{ action = "systemd.restart", unit = "lamp.service" }]
-    """
-    async with installed(program, settings) as host:
+    [[services.lamp.recovery]]
+    name    = "restart"
+    faults  = ["command_failed", "timeout"]
+    steps   = [{ action = "systemd.restart", unit = "lamp.service" }]
+"""
+
+
+@asynccontextmanager
+async def watching_a_lamp(program: Path, unit: str) -> AsyncIterator[Host]:
+    """A host whose daemon may restart ``lamp.service`` by the shipped polkit rule, and watches it."""
+    async with installed(program, LAMP) as host:
         await host("sed -i 's/redis-server.service/lamp.service/' /etc/polkit-1/rules.d/50-reviver.rules")
-        await host.put("/run/systemd/system/lamp.service", "[Service]\nExecStart=sleep infinity\n")
+        await host.put("/run/systemd/system/lamp.service", unit)
         await host("systemctl daemon-reload; systemctl start lamp reviver")
         await host.health_becomes("lamp", "up")
+        yield host
+
+
+async def test_a_killed_unit_is_restarted_and_the_incident_closed(program: Path) -> None:
+    async with watching_a_lamp(program, "[Service]\nExecStart=sleep infinity\n") as host:
         await host("systemctl kill --signal KILL lamp")
-        await host.becomes("active", "systemctl is-active lamp || true", within=30.0)
-        await host.health_becomes("lamp", "up")
-        assert "restart" in await host("reviver incidents")
+        await host.recovered_by("restart")
+        assert await host("systemctl is-active lamp") == "active"
+
+
+async def test_a_unit_that_systemd_has_given_up_is_brought_back(program: Path) -> None:
+    unit = "[Unit]\nStartLimitBurst=2\nStartLimitIntervalSec=1h\n[Service]\nExecStart=sleep infinity\nRestart=always\n"
+    async with watching_a_lamp(program, unit) as host:
+        await host("systemctl kill --signal KILL lamp; sleep 0.5; systemctl kill --signal KILL lamp; sleep 0.5")
+        assert "Start request repeated too quickly" in await host("journalctl -u lamp")
+        await host.recovered_by("restart")
+        assert await host("systemctl is-active lamp") == "active"
 
 
 async def test_a_password_reaches_the_daemon_as_a_credential_that_only_root_can_read_on_disk(program: Path) -> None:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
@@ -178,6 +179,24 @@ async def test_systemds_start_limit_is_lifted_once_and_that_is_said(journal: Jou
 async def test_a_start_limit_hit_by_the_restart_itself_is_lifted(journal: Journal) -> None:
     unit = make_unit("ExecStart=/bin/sleep 1000", unit="StartLimitBurst=1\nStartLimitIntervalSec=1h")
     systemctl("start", unit)
+    result = await Restart(unit=unit).run(journal.context)
+    assert "reset_failed" in result
+    assert (await systemd.unit_state(unit)).active_state == "active"
+
+
+async def test_a_unit_that_systemd_gave_up_after_crashes_is_started_again(journal: Journal) -> None:
+    unit = make_unit("ExecStart=/bin/sleep 1000\nRestart=always", unit="StartLimitBurst=2\nStartLimitIntervalSec=1h")
+    systemctl("start", unit)
+
+    async def given_up() -> bool:
+        state = await systemd.unit_state(unit)
+        if state.main_pid:
+            with suppress(ProcessLookupError):
+                os.kill(state.main_pid, signal.SIGKILL)
+        return state.active_state == "failed"
+
+    await until(given_up)
+    assert (await systemd.unit_state(unit)).result == "signal"  # not what one would look for
     result = await Restart(unit=unit).run(journal.context)
     assert "reset_failed" in result
     assert (await systemd.unit_state(unit)).active_state == "active"

@@ -211,7 +211,7 @@ async def _bring_up(verb: str, unit: str, before: UnitState) -> Mapping[str, Jso
     if before.result == START_LIMIT:
         lifted = await _lift_start_limit(unit)
     try:
-        after = await _order(verb, unit)
+        after = await _order(verb, unit, before.invocation_id)
     except _StartLimitError as error:
         if lifted:
             raise ActionError(str(error)) from error
@@ -226,13 +226,19 @@ class _StartLimitError(ActionError):
     """systemd's start limit holds the unit."""
 
 
-async def _order(verb: str, unit: str) -> UnitState:
-    """Tell systemd, wait for its job, and return the unit's state; raises if the unit has failed."""
+async def _order(verb: str, unit: str, run_before: str = "") -> UnitState:
+    """
+    Tell systemd, wait for its job, and return the unit's state; raises if the unit has failed.
+
+    A unit that has failed and still has the invocation id *run_before* wasn't even started: so shows a start limit that
+    was hit by crashes, for then the unit's result stays that of the last crash.
+    """
     try:
         await systemd.order(verb, unit)
     except SystemdError as error:
         after = await _state(unit)
-        kind = _StartLimitError if after.result == START_LIMIT else ActionError
+        not_started = after.active_state == "failed" and after.invocation_id == run_before != ""
+        kind = _StartLimitError if after.result == START_LIMIT or not_started else ActionError
         said = after.why if after.active_state == "failed" and after.why else str(error)
         raise kind(f"{unit}: {verb} failed: {said}") from error
     after = await _state(unit)
