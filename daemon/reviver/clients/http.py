@@ -93,6 +93,8 @@ def validate_url(url: str) -> None:
         raise ValueError(f"{url!r} is no URL: {error}") from None
     if parsed.scheme not in ("http", "https") or not parsed.host:
         raise ValueError(f'expected a URL such as "http://localhost:3000/health", got {url!r}')
+    if parsed.port is not None and not 0 < parsed.port < 65536:
+        raise ValueError(f"{url!r} is no URL: there is no port {parsed.port}")
     if parsed.userinfo:
         raise ValueError("a URL can't hold a password; use headers = { Authorization = { credential = … } }")
 
