@@ -49,6 +49,7 @@ log = logging.getLogger(__name__)
 
 FAILED, TRY_LATER, BAD_CONFIG = 1, 75, 78  # sysexits(3)
 STEP_GRACE = 15.0  # seconds that a running step may still take once reviver is told to stop
+JOURNAL_AGAIN = 5.0  # seconds between looks whether a journal that couldn't be read can be
 NAME_LOOKUPS = 64  # threads for getaddrinfo, so that some dead names don't stop the others' look-up
 
 
@@ -71,15 +72,17 @@ def run(config: Path, *, log_level: str | None = None) -> int:
     logs.configure(log_level or settings.daemon.log_level)
     try:
         with _only_one(settings.daemon.state_dir):
-            anyio.run(_serve, settings)
+            again: Settings | None = settings
+            while again is not None:
+                again = anyio.run(_serve, again)
     except CannotStart as error:
         print(f"reviver: {error}", file=sys.stderr)  # noqa: T201
         return error.code
     return 0
 
 
-async def _serve(settings: Settings) -> None:
-    await Daemon(settings).serve()
+async def _serve(settings: Settings) -> Settings | None:
+    return await Daemon(settings).serve()
 
 
 @contextmanager
@@ -129,6 +132,7 @@ class Daemon:
         self._watchdog_due = 0.0
         self._emit: Emit = Bus([self._metrics.on_event, logs.subscriber(self._redact), self._status_changed])
         self._status_due = True
+        self._living = anyio.CancelScope()
         self._journal = SqliteJournal(settings.daemon.state_dir / "journal.db", self._clock)
         self._scribe = Scribe(self._journal, self._emit)
         self._supervisor = Supervisor(
@@ -145,28 +149,33 @@ class Daemon:
         self._control = SupervisorControl(self._supervisor, self._reload)
         self._metrics.budget_is(settings.daemon.policy.budget)
 
-    async def serve(self) -> None:
-        """Watch, recover and answer until SIGTERM or SIGINT."""
+    async def serve(self) -> Settings | None:
+        """Watch, recover and answer until SIGTERM or SIGINT; returns settings to start over with, if it should."""
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(NAME_LOOKUPS, "name-lookup"))
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
             resumes = await self._remember()
             async with anyio.create_task_group() as root:
                 await root.start(self._supervisor.run)
-                for resume in resumes:
+                for resume in resumes or ():
                     resume()
                 problem = await self._listen(root)
                 if not problem:
+                    if resumes is None:
+                        root.start_soon(self._until_journal_opens)
                     self._notifier.ready()
-                    await self._until_stopped(signals)
+                    with self._living:
+                        await self._until_stopped(signals)
                 self._notifier.stopping()
                 await self._supervisor.drain(within=STEP_GRACE)
                 root.cancel_scope.cancel()
+        await self._scribe.finish()
         await self._journal.aclose()
         if problem:
             raise CannotStart(problem, code=FAILED)
+        return self._settings if self._living.cancelled_caught else None
 
-    async def _remember(self) -> Sequence[Callable[[], None]]:
-        """What an earlier life left; nothing if the journal can't be read: then nothing will be started, either."""
+    async def _remember(self) -> Sequence[Callable[[], None]] | None:
+        """What an earlier life left; ``None`` if the journal can't be read: then nothing will be started, either."""
         try:
             await self._journal.open()
             incidents = [fold(records) for records in (await self._journal.unfinished()).values()]
@@ -174,8 +183,17 @@ class Daemon:
             self._metrics.restore([incident for incident in incidents if incident is not None], attempts)
             return await restore(self._supervisor, self._journal)
         except JournalError as error:
-            self._scribe.break_off(str(error))
-            return []
+            self._scribe.close_off(str(error))
+            return None
+
+    async def _until_journal_opens(self) -> None:
+        """Watching and telling go on without memory; acting needs a start that reads what an earlier life left."""
+        while True:
+            await anyio.sleep(JOURNAL_AGAIN)
+            with suppress(JournalError):
+                await self._journal.open()
+                await self._journal.unfinished()
+                return self._living.cancel()
 
     async def _listen(self, root: anyio.abc.TaskGroup) -> str:
         """Answer over HTTP; returns why that can't be done, or nothing."""
@@ -209,7 +227,7 @@ class Daemon:
         else:
             self._redact.learn(settings.secrets)
             self._say_what_needs_a_restart(settings)
-            await self._supervisor.replace_services(settings.services, settings.daemon.policy)
+            self._supervisor.replace_services(settings.services, settings.daemon.policy)
             self._metrics.budget_is(settings.daemon.policy.budget)
             self._settings = settings
             self._emit(ConfigReloaded(error=""))
@@ -224,6 +242,7 @@ class Daemon:
     def _status_changed(self, event: Event) -> None:
         if isinstance(event, HealthChanged | ServicesChanged | JournalStateChanged):
             self._status_due = True
+        self._living = anyio.CancelScope()
 
     def _on_turn(self) -> None:
         """Feed the watchdog: only a loop that turns gets here."""

@@ -5,17 +5,19 @@ Decides from counted answers alone: thresholds, quick confirming probes, no verd
 delayed. Knows nothing of recovery; that is ``decide``'s business.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from reviver.model.checks import CheckResult
-from reviver.model.faults import Fault
+from reviver.model.faults import Fault, FaultKind
 from reviver.model.health import Health
 from reviver.model.services import Service
 
 CERTAIN_PAUSE = 0.1  # seconds between confirming probes when the process is known to be gone
 PASS_PAUSE = 0.25  # seconds between the passes that lead a failed service back up
 DOWN_PAUSE = 5.0  # a service that is down is asked this often, in seconds, or every interval if that is shorter
+RUNS_KEPT = 16  # changes of kind that are remembered within a row of failures
 VOID_SHARE = 0.25  # of the timeout: when our own loop lagged longer than this, a failure proves nothing (safety: P6)
 
 
@@ -53,6 +55,16 @@ TRANSITIONS: dict[Health, dict[Signal, Health]] = {
 """Every change of health; a signal that a row lacks changes nothing."""
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Failures of one kind in a row."""
+
+    kind: FaultKind
+    since: float
+    """When the first of them was asked for."""
+    count: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Belief:
     """What is believed of one service. Times are seconds on the monotonic axis."""
@@ -65,6 +77,8 @@ class Belief:
     passes_in_row: int = 0
     """Counted passes since the last fault."""
     unknowns_in_row: int = 0
+    runs: tuple[Run, ...] = ()
+    """The failures in a row by kind, newest last."""
     failing_since: float | None = None
     """When the first question of this row of failures was asked; kept until the service is up again."""
     noticed_at: float = 0.0
@@ -101,13 +115,14 @@ def judge(belief: Belief, sample: Sample, service: Service) -> Belief:
     if result.fault is None:
         unknowns = belief.unknowns_in_row + 1
         blinded = replace(belief, unknowns_in_row=unknowns, passes_in_row=0)
-        return signalled(blinded, Signal.BLINDED, sample.answered_at) if unknowns >= service.fall else blinded
+        return _blinded(blinded, sample.answered_at) if unknowns >= service.fall else blinded
     failures = belief.failures_in_row + 1
     failed = replace(
         belief,
         failures_in_row=failures,
         passes_in_row=0,
         unknowns_in_row=0,
+        runs=_lengthened(belief.runs, result.fault.kind, sample.asked_at),
         failing_since=sample.asked_at if belief.failing_since is None else belief.failing_since,
         noticed_at=sample.answered_at if belief.failing_since is None else belief.noticed_at,
         fault=result.fault,
@@ -116,13 +131,40 @@ def judge(belief: Belief, sample: Sample, service: Service) -> Belief:
     return signalled(failed, Signal.FELL if failures >= service.fall else Signal.FAILED, sample.answered_at)
 
 
+def _lengthened(runs: tuple[Run, ...], kind: FaultKind, asked_at: float) -> tuple[Run, ...]:
+    if runs and runs[-1].kind is kind:
+        return (*runs[:-1], Run(kind, runs[-1].since, runs[-1].count + 1))
+    return (*runs[-RUNS_KEPT + 1 :], Run(kind, asked_at, 1))
+
+
+def _blinded(belief: Belief, now: float) -> Belief:
+    """What was seen before proves nothing after so long a blindness; an incident that is open stays open."""
+    blinded = signalled(replace(belief, failures_in_row=0, runs=()), Signal.BLINDED, now)
+    return replace(blinded, failing_since=None, fault=None) if blinded.health is Health.UNKNOWN else blinded
+
+
+def streak(belief: Belief, kinds: Collection[FaultKind]) -> tuple[int, float]:
+    """How many of the latest failures in a row were of *kinds*, and when the first of these was asked for."""
+    count, since = 0, float("inf")
+    for run in reversed(belief.runs):
+        if run.kind not in kinds:
+            break
+        count, since = count + run.count, run.since
+    return count, since
+
+
+def unproven(belief: Belief) -> Belief:
+    """The belief with its failures in a row forgotten: they have to be confirmed anew."""
+    return replace(belief, failures_in_row=0, runs=())
+
+
 def _passed(belief: Belief, sample: Sample, service: Service) -> Belief:
     if belief.health is Health.UP and not belief.unknowns_in_row and belief.passes_in_row >= service.rise:
         return belief  # the healthy path, nearly always
     passes = belief.passes_in_row + 1
     signal = Signal.ROSE if passes >= service.rise else Signal.PASSED
     passed = signalled(
-        replace(belief, passes_in_row=passes, failures_in_row=0, unknowns_in_row=0), signal, sample.answered_at
+        replace(belief, passes_in_row=passes, failures_in_row=0, unknowns_in_row=0, runs=()), signal, sample.answered_at
     )
     well = passed.health is Health.UP or (passed.health is Health.PAUSED and signal is Signal.ROSE)
     return replace(passed, failing_since=None, fault=None) if well else passed
@@ -136,7 +178,7 @@ def signalled(belief: Belief, signal: Signal, now: float) -> Belief:
     if signal is Signal.RESUMED:  # judged afresh
         return Belief(health=health, since=now)
     if signal is Signal.CURED:
-        return replace(belief, health=health, since=now, failures_in_row=0, failing_since=None, fault=None)
+        return replace(belief, health=health, since=now, failures_in_row=0, runs=(), failing_since=None, fault=None)
     if signal is Signal.TREATED:  # what passed before the treatment proves nothing about it
         return replace(belief, health=health, since=now, passes_in_row=0)
     return replace(belief, health=health, since=now)

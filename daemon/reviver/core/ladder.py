@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reviver.model.actions import Effect
-from reviver.model.faults import WAIT_FOR_IT, Fault
+from reviver.model.faults import WAIT_FOR_IT, Fault, FaultKind
 from reviver.model.services import Service, Strategy
+
+from .health import Belief, streak
 
 CERTAIN_AFTER = 2.0  # seconds that a certain fault must have lasted, unless the settings say
 DESTRUCTIVE_AFTER = 150.0  # the same for a destructive step (safety: model optimum for a restore)
@@ -52,13 +54,18 @@ class WaitUntil:
 
 
 @dataclass(frozen=True, slots=True)
+class Confirming:
+    """The fault has not been seen often enough in a row to act upon it."""
+
+
+@dataclass(frozen=True, slots=True)
 class HandOver:
     """The ladder has nothing (more) to offer for this fault."""
 
     reason: str
 
 
-Move = Climb | WaitUntil | HandOver
+Move = Climb | WaitUntil | Confirming | HandOver
 
 
 def after(strategy: Strategy, *, certain: bool) -> float:
@@ -81,16 +88,24 @@ def answering(service: Service, fault: Fault) -> Sequence[Strategy]:
     return [strategy for strategy in service.strategies if fault.kind in strategy.faults]
 
 
-def next_move(service: Service, ladder: Ladder, fault: Fault, *, failing_since: float, now: float) -> Move:
-    """What the ladder offers for *fault*, which began at *failing_since*."""
+def next_move(service: Service, ladder: Ladder, belief: Belief, fault: Fault, *, now: float) -> Move:
+    """
+    What the ladder offers for *fault*.
+
+    A rung is ready once it has been confirmed by ``fall`` failures in a row that it answers, and these have lasted for
+    its ``after``: an odd answer among others moves nothing.
+    """
     rungs = answering(service, fault)
     if not rungs:
-        return _without_rung(service, fault, failing_since=failing_since, now=now)
+        return _without_rung(service, belief, fault, now=now)
     rung = next((rung for rung in rungs if ladder.made(rung.name) < rung.attempts), None)
+    count, since = streak(belief, (rung or rungs[-1]).faults)
+    if count < service.fall:
+        return Confirming()
     if rung is None:
         tried = ", ".join(f'"{rung.name}" ({ladder.made(rung.name)} times)' for rung in rungs)
         return HandOver(f"every strategy for {fault.kind} was tried: {tried}")
-    ready = failing_since + after(rung, certain=fault.certain)
+    ready = since + after(rung, certain=fault.certain)
     if now < ready:
         return WaitUntil(ready, f'"{rung.name}" waits until the fault has lasted long enough')
     if now < ladder.not_before:
@@ -98,10 +113,14 @@ def next_move(service: Service, ladder: Ladder, fault: Fault, *, failing_since: 
     return Climb(rung)
 
 
-def _without_rung(service: Service, fault: Fault, *, failing_since: float, now: float) -> Move:
+def _without_rung(service: Service, belief: Belief, fault: Fault, *, now: float) -> Move:
+    answered = {kind for strategy in service.strategies for kind in strategy.faults}
+    count, since = streak(belief, set(FaultKind) - answered)
+    if count < service.fall:
+        return Confirming()
     if fault.kind not in WAIT_FOR_IT:
         return HandOver(f"no strategy of {service.name} answers {fault.kind}")
-    patient_until = failing_since + service.patience
+    patient_until = since + service.patience
     if now < patient_until:
         return WaitUntil(patient_until, f"{fault.kind} passes by itself as a rule")
-    return HandOver(f"{fault.kind} has lasted for {now - failing_since:.0f} s, and no strategy answers it")
+    return HandOver(f"{fault.kind} has lasted for {now - since:.0f} s, and no strategy answers it")

@@ -1,6 +1,8 @@
 """The journal on disk: entries in, records and incidents out. Returns from ``append`` mean: it is on disk."""
 
+import dataclasses
 import json
+import logging
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -29,6 +31,8 @@ from reviver.model.ports import Clock
 
 from . import database
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
 _ADAPTERS: dict[str, TypeAdapter[Entry]] = {kind.type: TypeAdapter(kind) for kind in ENTRY_TYPES}
@@ -40,6 +44,16 @@ _STATES: dict[type[Entry], str] = {
     IncidentWithdrawn: "withdrawn",
 }
 _COMMON = ("service", "incident")
+
+
+def _body(entry: Entry) -> str:
+    """The entry's own fields as JSON. What no JSON can hold becomes text: an entry is never refused for its looks."""
+    fields = {field.name: getattr(entry, field.name) for field in dataclasses.fields(entry)}
+    return json.dumps({name: value for name, value in fields.items() if name not in _COMMON}, default=_as_json)
+
+
+def _as_json(value: object) -> object:
+    return dict(value) if isinstance(value, Mapping) else str(value)
 
 
 class SqliteJournal:
@@ -72,13 +86,16 @@ class SqliteJournal:
     async def append(self, *entries: Entry) -> None:
         """Write *entries* in one transaction; returns when they are on disk."""
         stamp = (self._clock.wall(), self._clock.boot_id(), self._clock.boottime())
-        await self._run(lambda db: database.in_transaction(db, lambda db: self._write(db, entries, stamp)))
+        bodies = [_body(entry) for entry in entries]
+        await self._run(lambda db: database.in_transaction(db, lambda db: self._write(db, entries, bodies, stamp)))
 
-    def _write(self, db: sqlite3.Connection, entries: Sequence[Entry], stamp: tuple[float, str, float]) -> None:
-        for entry in entries:
-            body = _ADAPTERS[entry.type].dump_python(entry, mode="json", exclude=set(_COMMON))
-            row = (entry.type, entry.service, entry.incident, *stamp, json.dumps(body, ensure_ascii=False))
-            db.execute(self._sql["add_entry"], row)
+    def _write(
+        self, db: sqlite3.Connection, entries: Sequence[Entry], bodies: Sequence[str], stamp: tuple[float, str, float]
+    ) -> None:
+        if not entries:
+            db.execute(self._sql["touch"], (stamp[0],))
+        for entry, body in zip(entries, bodies, strict=True):
+            db.execute(self._sql["add_entry"], (entry.type, entry.service, entry.incident, *stamp, body))
             match entry:
                 case IncidentOpened():
                     db.execute(self._sql["add_incident"], (entry.incident, entry.service, stamp[0]))
@@ -103,14 +120,14 @@ class SqliteJournal:
     async def incident(self, incident: str) -> Sequence[Record]:
         """The records of one incident; empty if there is none."""
         rows = await self._run(lambda db: db.execute(self._sql["entries_of_incident"], (incident,)).fetchall())
-        return [self._record(row) for row in rows]
+        return self._records(rows)
 
     async def attempts_since(self, seconds: float) -> Sequence[Record]:
         """The ``attempt_started`` records not older than *seconds*."""
         boot_id, boottime, wall = self._clock.boot_id(), self._clock.boottime(), self._clock.wall()
         arguments = (boot_id, boottime - seconds, wall - seconds)
         rows = await self._run(lambda db: db.execute(self._sql["attempts_since"], arguments).fetchall())
-        return [self._record(row) for row in rows]
+        return self._records(rows)
 
     async def pauses(self) -> Mapping[str, ServicePaused]:
         """The pauses in force, by service."""
@@ -123,7 +140,17 @@ class SqliteJournal:
             ids = db.execute(self._sql[query], arguments).fetchall()
             return [db.execute(self._sql["entries_of_incident"], id_).fetchall() for id_ in ids]
 
-        return [[self._record(row) for row in rows] for rows in await self._run(read)]
+        return [self._records(rows) for rows in await self._run(read)]
+
+    def _records(self, rows: Sequence[database.Row]) -> list[Record]:
+        """The records of *rows*; one that can't be read (written by another version) is left out, and said."""
+        records = []
+        for row in rows:
+            try:
+                records.append(self._record(row))
+            except (KeyError, ValueError):
+                log.warning("journal.entry_unreadable", extra={"type": row[0], "incident": row[2]})
+        return records
 
     def _record(self, row: database.Row) -> Record:
         type_, service, incident, at, boot_id, boot_s, body = row

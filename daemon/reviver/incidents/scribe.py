@@ -1,12 +1,13 @@
 """
-The scribe: writes each entry to the journal, and tells the subscribers.
+The scribe: writes each entry to the journal, in order, and tells the subscribers.
 
-Two promises: what must be written before an effect is on disk when ``commit`` returns, or it raises and nothing may be
-done. What merely happened (``record``) is never lost to a disk that is full for a while: it waits in memory, in order,
-and nobody waits for it.
+Two verbs. ``commit`` stands before every effect: when it returns, the entries are on disk; or it raises, and nothing
+may be done. ``record`` is for what has happened: nobody waits for it, and while the disk is full it waits in memory.
+One task writes, so a disk that hangs holds up nobody but those who must not go on without it.
 """
 
 from collections import deque
+from dataclasses import dataclass, field
 
 import anyio
 
@@ -14,67 +15,116 @@ from reviver.model.events import Emit, JournalStateChanged
 from reviver.model.journal import Entry, Journal, JournalError
 
 BACKLOG_MAX = 10_000  # entries kept while the journal can't be written; the oldest go first
-RETRY_EVERY = 5.0  # seconds
+RETRY_EVERY = 5.0  # seconds between attempts to write while the journal is broken
+COMMIT_WITHIN = 10.0  # seconds; a disk that takes longer is as good as broken
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Batch:
+    """Entries that are written together."""
+
+    entries: tuple[Entry, ...]
+    wanted: bool
+    """Whether somebody waits for it; else it is kept until it can be written."""
+    written: anyio.Event = field(default_factory=anyio.Event)
+    error: str = ""
 
 
 class Scribe:
-    """Writes to one journal, in order."""
+    """Writes to one journal."""
 
     def __init__(self, journal: Journal, emit: Emit) -> None:
         self._journal = journal
         self._emit = emit
-        self._backlog: deque[Entry] = deque(maxlen=BACKLOG_MAX)
-        self._turn = anyio.Lock(fast_acquire=True)
+        self._waiting: deque[_Batch] = deque(maxlen=BACKLOG_MAX)
+        self._more = anyio.Event()
         self.broken = ""
         """Why the journal can't be written, if it can't."""
+        self._closed_off = False
 
-    def break_off(self, reason: str) -> None:
-        """Hold the journal for broken until it has been written again."""
-        self._now(broken=reason)
+    def record(self, *entries: Entry) -> None:
+        """Write *entries* about what has happened, as soon as the journal can be written."""
+        self._tell(entries)
+        self._put(_Batch(entries=entries, wanted=False))
 
     async def commit(self, *entries: Entry) -> None:
         """
-        Write *entries*, and whatever waits before them; returns when all is on disk.
+        Write *entries*, after all that waits before them; returns when they are on disk.
 
         Raises:
-            JournalError: It isn't; the entries are dropped, for what they announce must not happen.
+            JournalError: They aren't, as far as is known: what they announce must not happen. (A write that hangs may
+                still come to its end: the journal then tells of an intention, and no more.)
         """
-        async with self._turn:
-            await self._append(*self._backlog, *entries)
-            self._backlog.clear()
+        batch = _Batch(entries=entries, wanted=True)
+        self._put(batch)
+        with anyio.move_on_after(COMMIT_WITHIN):
+            await batch.written.wait()
+        if not batch.written.is_set():
+            batch.error = f"the journal does not answer within {COMMIT_WITHIN:g} s: look at the disk of state_dir"
+            self._is(broken=batch.error)
+        if batch.error:
+            raise JournalError(batch.error)
         self._tell(entries)
 
-    async def record(self, *entries: Entry) -> None:
-        """Write *entries* about what has happened, now or as soon as the journal can be written again."""
-        self._tell(entries)
-        async with self._turn:
-            self._backlog.extend(entries)
-            try:
-                await self._append(*self._backlog)
-            except JournalError:
-                return  # said by `_append`; they stay in the backlog
-            self._backlog.clear()
+    def close_off(self, reason: str) -> None:
+        """Write nothing for the rest of this life: what an earlier one left there could not be read."""
+        self._closed_off = True
+        self._is(broken=reason)
 
-    async def mend(self) -> None:
-        """While the journal is broken, try again and again. Runs until cancelled."""
+    async def run(self) -> None:
+        """Write what comes, until cancelled."""
         while True:
-            await anyio.sleep(RETRY_EVERY)
+            if not self._waiting and not self.broken:
+                self._more = anyio.Event()
+                await self._more.wait()
+            await self._write_all()
             if self.broken:
-                await self.record()
+                self._more = anyio.Event()
+                with anyio.move_on_after(RETRY_EVERY):
+                    await self._more.wait()
+
+    async def finish(self) -> None:
+        """Write what still waits, once ``run`` has ended."""
+        await self._write_all()
+
+    async def _write_all(self) -> None:
+        """All that waits, in one transaction; without anything, see whether a broken journal could be written again."""
+        batches = [batch for batch in self._waiting if not batch.error]
+        self._waiting.clear()
+        try:
+            if self._closed_off:
+                raise JournalError(self.broken)
+            await self._journal.append(*(entry for batch in batches for entry in batch.entries))
+        except JournalError as error:
+            self._keep(batches, str(error))
+            return
+        except BaseException:  # cancelled before it began
+            self._keep(batches, "reviver is stopping")
+            raise
+        for batch in batches:
+            batch.written.set()
+        self._is(broken="")
+
+    def _keep(self, batches: list[_Batch], reason: str) -> None:
+        """What was recorded waits on, in front; what was to be committed is refused."""
+        self._waiting.extendleft(reversed([batch for batch in batches if not batch.wanted]))
+        for batch in batches:
+            if batch.wanted:
+                batch.error = reason
+                batch.written.set()
+        self._is(broken=reason)
+
+    def _put(self, batch: _Batch) -> None:
+        self._waiting.append(batch)
+        if batch.wanted or not self.broken:
+            self._more.set()
 
     def _tell(self, entries: tuple[Entry, ...]) -> None:
         for entry in entries:
             self._emit(entry)
 
-    async def _append(self, *entries: Entry) -> None:
-        try:
-            await self._journal.append(*entries)
-        except JournalError as error:
-            self._now(broken=str(error))
-            raise
-        self._now(broken="")
-
-    def _now(self, *, broken: str) -> None:
-        if bool(broken) != bool(self.broken):
-            self._emit(JournalStateChanged(writable=not broken, reason=broken))
+    def _is(self, *, broken: str) -> None:
+        changed = bool(broken) != bool(self.broken)
         self.broken = broken
+        if changed:
+            self._emit(JournalStateChanged(writable=not broken, reason=broken))

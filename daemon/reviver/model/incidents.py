@@ -24,6 +24,7 @@ class StepRecord:
     step: int
     action: str
     description: str
+    effect: str
     started_at: float
     notes: tuple[j.JsonMap, ...] = ()
     outcome: j.StepOutcome | None = None
@@ -42,6 +43,8 @@ class AttemptRecord:
     by: str
     started_at: float
     started_age: float
+    planned: tuple[str, ...] = ()
+    """What each step would do; none: it only looks whether an earlier attempt is proven by now."""
     steps: tuple[StepRecord, ...] = ()
     evidence: j.JsonMap = field(default_factory=lambda: NOTHING)
     verification: str = ""
@@ -51,6 +54,7 @@ class AttemptRecord:
     seconds: float | None = None
     ended_age: float | None = None
     retry_in: float | None = None
+    unproven: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +87,10 @@ class Incident:
     """Seconds from the first failure to the verified recovery."""
     reason: str = ""
     """Why it was handed over, or is held."""
+    stops: str = ""
+    """Why reviver does nothing more by itself, whatever the fault; empty if it may."""
+    faults: tuple[FaultKind, ...] = ()
+    """Every fault that it has shown, in order."""
     relapses: int = 0
     attempts: tuple[AttemptRecord, ...] = ()
     timeline: tuple[tuple[float, str], ...] = ()
@@ -112,6 +120,7 @@ def _opened(record: j.Record, entry: j.IncidentOpened) -> Incident:
         fault=entry.fault,
         message=entry.message,
         certain=entry.certain,
+        faults=(entry.fault,),
         failing_since=record.at - entry.failing_for,
         failing_age=record.age + entry.failing_for,
         noticed_at=record.at - entry.noticed_ago,
@@ -137,14 +146,22 @@ def _advanced(incident: Incident, record: j.Record) -> Incident:
                 recovered_in=None,
             )
         case j.FaultChanged() as e:
-            return replace(incident, fault=e.fault, message=e.message, certain=e.certain)
+            seen = (*incident.faults, e.fault)
+            return replace(incident, fault=e.fault, message=e.message, certain=e.certain, faults=seen)
         case j.RecoveryHeld() as e:
             return replace(incident, reason=e.reason)
         case j.AttemptStarted() as e:
             attempt = AttemptRecord(
-                attempt=e.attempt, strategy=e.strategy, by=e.by, started_at=record.at, started_age=record.age
+                attempt=e.attempt,
+                strategy=e.strategy,
+                by=e.by,
+                started_at=record.at,
+                started_age=record.age,
+                planned=tuple(e.steps),
             )
-            return replace(incident, attempts=(*incident.attempts, attempt), state=IncidentState.OPEN, reason="")
+            return replace(
+                incident, attempts=(*incident.attempts, attempt), state=IncidentState.OPEN, reason="", stops=""
+            )
         case j.IncidentRecovered() as e:
             return replace(
                 incident,
@@ -156,7 +173,12 @@ def _advanced(incident: Incident, record: j.Record) -> Incident:
             )
         case j.IncidentEscalated() as e:
             return replace(
-                incident, state=IncidentState.ESCALATED, ended_at=record.at, ended_age=record.age, reason=e.reason
+                incident,
+                state=IncidentState.ESCALATED,
+                ended_at=record.at,
+                ended_age=record.age,
+                reason=e.reason,
+                stops=e.stops,
             )
         case j.IncidentWithdrawn() as e:
             return replace(
@@ -177,7 +199,13 @@ def _attempt_with(attempt: AttemptRecord, record: j.Record) -> AttemptRecord:
         case j.EvidenceTaken() as e:
             return replace(attempt, evidence=e.evidence)
         case j.StepStarted() as e:
-            step = StepRecord(step=e.step, action=e.action, description=e.description, started_at=record.at)
+            step = StepRecord(
+                step=e.step,
+                action=e.action,
+                description=e.description,
+                effect=e.effect,
+                started_at=record.at,
+            )
             return _with_step(attempt, step)
         case j.StepNoted() as e:
             return _with_step(
@@ -200,6 +228,7 @@ def _attempt_with(attempt: AttemptRecord, record: j.Record) -> AttemptRecord:
                 seconds=e.seconds,
                 ended_age=record.age,
                 retry_in=e.retry_in,
+                unproven=e.unproven,
             )
         case _:
             return attempt

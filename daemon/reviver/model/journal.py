@@ -171,6 +171,8 @@ class AttemptEnded(Entry):
     message: str
     seconds: float
     retry_in: float | None = None
+    unproven: bool = False
+    """Whether the check passes, and a named verification does not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,6 +192,8 @@ class IncidentEscalated(Entry):
 
     type: ClassVar[str] = "incident_escalated"
     reason: str
+    stops: str = ""
+    """Why reviver does nothing more by itself in this incident, whatever the fault (``core.decide.Stop``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -269,7 +273,7 @@ class Journal(Protocol):
 
     async def append(self, *entries: Entry) -> None:
         """
-        Write *entries* in one transaction; returns when they are on disk.
+        Write *entries* in one transaction; returns when they are on disk. Without any, it tries whether it could.
 
         A cancellation during the write arrives after it: when this returns or raises, the caller knows.
 
@@ -283,7 +287,7 @@ class Journal(Protocol):
         ...
 
     async def attempts_since(self, seconds: float) -> Sequence[Record]:
-        """The ``attempt_started`` records not older than *seconds*."""
+        """The ``attempt_started`` records, not older than *seconds*, of attempts that came to a step."""
         ...
 
     async def pauses(self) -> Mapping[str, ServicePaused]:

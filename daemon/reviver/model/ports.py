@@ -37,7 +37,8 @@ class Outcome(StrEnum):
     RECOVERED = "recovered"  # the steps ran and the verification passed
     HEALED = "healed"  # the service was well again before the first step: nothing was done
     FAILED = "failed"  # a step failed, or the verification did
-    ABORTED = "aborted"  # a reason not to go on came up (paused, another fault); not held against the strategy
+    ABORTED = "aborted"  # nothing was done, for a reason not to act came up; not held against the strategy
+    LEFT = "left"  # reviver stops: the attempt stays open in the journal, and its next life resumes it
     UNCLEAR = "unclear"  # a destructive step may or may not have happened: people must look
 
 
@@ -47,6 +48,10 @@ class AttemptResult:
 
     outcome: Outcome
     message: str
+    acted: bool = False
+    """Whether a step was started: then it counts in the budgets."""
+    unproven: bool = False
+    """Whether the check passes, and a named verification of the strategy does not."""
 
 
 class Patient(Protocol):
@@ -60,8 +65,12 @@ class Patient(Protocol):
         """What a restart would destroy, within the deadline; what couldn't be had is said in it."""
         ...
 
+    def leaving(self) -> bool:
+        """Whether the daemon stops: what isn't begun is left to its next life."""
+        ...
+
     def stop_reason(self) -> str | None:
-        """Why no further step may start (a person paused, the daemon stops), or ``None``."""
+        """Why no further step may start (a person paused, the settings have changed), or ``None``."""
         ...
 
 
@@ -74,7 +83,8 @@ class Order:
     strategy: Strategy
     attempt: int
     """Counts from 1 within the incident, over all strategies."""
-    fault: Fault
+    fault: Fault | None
+    """What is to be healed; ``None`` when the check passes, and only the proof is missing."""
     patient: Patient
     symptom_age: float
     """Seconds since a check last saw the fault."""

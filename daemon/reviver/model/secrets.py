@@ -1,7 +1,8 @@
 """Secrets: values that reach a client and nothing else."""
 
+import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
@@ -50,6 +51,7 @@ class Redactor:
 
     def __call__(self, text: str, *, limit: int = 2000) -> str:
         """*text* without secrets and control characters, at most *limit* characters."""
+        text = text.encode(errors="replace").decode()  # lone surrogates, from names of files and the like
         if self._known is not None:
             text = self._known.sub(MASK, text)
         text = _USERINFO.sub(rf"\g<scheme>:{MASK}@", text)
@@ -58,14 +60,14 @@ class Redactor:
         return text if len(text) <= limit else text[: limit - 1] + "…"
 
     def tree(self, value: Any) -> Any:
-        """*value* (details, evidence) with each text in it redacted."""
-        if isinstance(value, str):
-            return self(value)
-        if isinstance(value, dict) or hasattr(value, "items"):
+        """*value* (details, evidence) with each text in it redacted, and what is not JSON turned into text."""
+        if value is None or isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
+            return value
+        if isinstance(value, Mapping):
             return {self(str(key)): self.tree(item) for key, item in value.items()}
-        if isinstance(value, list | tuple):
+        if isinstance(value, list | tuple | set | frozenset):
             return [self.tree(item) for item in value]
-        return value
+        return self(str(value))
 
 
 Resolver = Callable[[dict[str, str]], str]

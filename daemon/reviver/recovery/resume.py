@@ -33,11 +33,9 @@ class Leftover:
     steps: Sequence[int] = ()
     """The steps still to run."""
     failed: str = ""
-    """A step had failed: so had the attempt."""
+    """A step had failed, or can't be told from others: the attempt ends."""
     unclear: str = ""
     """A step may or may not have happened, and is not repeated."""
-    destructive: bool = False
-    """Whether that step can't be brought back."""
 
 
 async def leftover(order: Order, record: AttemptRecord, steps: StepRunner) -> Leftover:
@@ -64,11 +62,11 @@ async def _in_flight(order: Order, record: StepRecord, step: Step, steps: StepRu
     if effect is Effect.IDEMPOTENT or became is Reconciled.NOT_DONE:
         return Leftover(steps=rest)
     if became is Reconciled.DONE:
-        await steps.reconciled(order, number, StepOutcome.DONE)
+        steps.reconciled(order, number, StepOutcome.DONE)
         return Leftover(steps=rest[1:])
     unclear = f"reviver was restarted in the middle of step {number + 1}, which is not repeated"
-    await steps.reconciled(order, number, StepOutcome.INTERRUPTED, unclear)
-    return Leftover(unclear=unclear, destructive=effect is Effect.DESTRUCTIVE)
+    steps.reconciled(order, number, StepOutcome.INTERRUPTED, unclear)
+    return Leftover(unclear=unclear)
 
 
 async def _reconcile(record: StepRecord, step: Step) -> Reconciled:

@@ -11,7 +11,10 @@ Order of things, and what a kill in between leaves:
 Every failure ends in an ``AttemptResult``; only cancellation leaves as an exception.
 """
 
+import logging
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 import anyio
 
@@ -19,16 +22,34 @@ from reviver.core.decide import REVIVER
 from reviver.incidents.scribe import Scribe
 from reviver.model import journal as j
 from reviver.model.actions import Effect
+from reviver.model.incidents import AttemptRecord
 from reviver.model.ports import AttemptResult, Clock, Order, Outcome
 from reviver.model.secrets import Redactor
 from reviver.model.services import Step
 
-from .resume import Leftover, leftover
+from .resume import leftover
 from .steps import StepRunner
 from .verify import verify
 
+log = logging.getLogger(__name__)
+
 SYMPTOM_FRESH = 2.0  # seconds; an older symptom is looked at again before the first effect (safety: P9)
 PREFLIGHT_WITHIN = 5.0  # seconds
+
+
+@dataclass(slots=True)
+class Progress:
+    """What an attempt has done so far."""
+
+    acted: bool = False
+    destructive: bool = False
+    """Whether what can't be brought back was begun."""
+
+    def broken_off(self, message: str) -> AttemptResult:
+        """It ends here: without harm if nothing was done, and for people to see if something destructive was."""
+        after_acting = Outcome.UNCLEAR if self.destructive else Outcome.FAILED
+        outcome = after_acting if self.acted else Outcome.ABORTED
+        return AttemptResult(outcome=outcome, message=message, acted=self.acted)
 
 
 class Recovery:
@@ -42,14 +63,17 @@ class Recovery:
 
     async def __call__(self, order: Order) -> AttemptResult:
         """Carry *order* out."""
+        done = Progress()
         try:
             if order.resume is None:
-                return await self._from_the_start(order)
-            return await self._resumed(order, await leftover(order, order.resume, self._steps))
+                result = await self._from_the_start(order, done)
+            else:
+                result = await self._resumed(order, order.resume, done)
         except j.JournalError as error:
-            return AttemptResult(outcome=Outcome.ABORTED, message=str(error))
+            result = done.broken_off(str(error))
+        return replace(result, message=self._redact(result.message), acted=done.acted)
 
-    async def _from_the_start(self, order: Order) -> AttemptResult:
+    async def _from_the_start(self, order: Order, done: Progress) -> AttemptResult:
         await self._scribe.commit(
             j.AttemptStarted(
                 service=order.service.name,
@@ -60,31 +84,42 @@ class Recovery:
                 steps=tuple(self._redact(step.action.describe()) for step in order.strategy.steps),
             )
         )
-        stopped = await self._last_look(order) or await self._preflight(order)
-        if stopped is not None:
-            return stopped
-        await self._take_evidence(order)
-        return await self._steps_and_verification(order, range(len(order.strategy.steps)))
+        if order.symptom_age > SYMPTOM_FRESH:
+            stopped = await self._look(order)
+            if stopped is not None:
+                return stopped
+        return await self._prepared(order, done)
 
-    async def _resumed(self, order: Order, left: Leftover) -> AttemptResult:
+    async def _prepared(self, order: Order, done: Progress) -> AttemptResult:
+        """From the preflight on."""
+        every = range(len(order.strategy.steps))
+        if every:
+            problems = await self._preflight(order)
+            if problems:
+                return AttemptResult(outcome=Outcome.FAILED, message=f"not started: {'; '.join(problems)}")
+            await self._take_evidence(order)
+        return await self._steps_and_verification(order, every, done)
+
+    async def _resumed(self, order: Order, record: AttemptRecord, done: Progress) -> AttemptResult:
+        """Go on with what an earlier life of the daemon has begun."""
+        if not record.steps:
+            stopped = await self._look(order)
+            return stopped if stopped is not None else await self._prepared(order, done)
+        done.acted = True
+        done.destructive = any(step.effect == Effect.DESTRUCTIVE.value for step in record.steps)
+        left = await leftover(order, record, self._steps)
         if left.failed:
-            return AttemptResult(outcome=Outcome.FAILED, message=left.failed)
+            return done.broken_off(left.failed)
         if left.unclear:
             verified = await self._verify(order)
             if verified.outcome is Outcome.RECOVERED:
                 return verified
-            outcome = Outcome.UNCLEAR if left.destructive else Outcome.FAILED
-            return AttemptResult(outcome=outcome, message=f"{left.unclear}; {verified.message}")
-        if left.steps:
-            stopped = await self._look(order)
-            if stopped is not None:
-                return stopped
-        if order.resume is not None and not order.resume.steps and not order.resume.evidence:
-            await self._take_evidence(order)
-        return await self._steps_and_verification(order, left.steps)
-
-    async def _last_look(self, order: Order) -> AttemptResult | None:
-        return None if order.symptom_age <= SYMPTOM_FRESH else await self._look(order)
+            return done.broken_off(f"{left.unclear}; {verified.message}")
+        if left.steps and (await order.patient.ask()).healthy:  # what was done sufficed, or it healed by itself
+            verified = await self._verify(order)
+            if verified.outcome is Outcome.RECOVERED:
+                return verified
+        return await self._steps_and_verification(order, left.steps, done)
 
     async def _look(self, order: Order) -> AttemptResult | None:
         """Look whether the service is still ill, with a fault that the strategy answers; ``None`` if so."""
@@ -93,6 +128,8 @@ class Recovery:
             verified = await verify(order, clock=self._clock)
             if verified.passed:
                 return AttemptResult(outcome=Outcome.HEALED, message="it was well again before the first step")
+            if verified.unproven:
+                return AttemptResult(outcome=Outcome.FAILED, message=verified.message, unproven=True)
             return AttemptResult(outcome=Outcome.ABORTED, message=f"it wavers: {verified.message}")
         if result.fault is None:
             return AttemptResult(outcome=Outcome.ABORTED, message=f"its state can't be told: {result.unknown}")
@@ -101,7 +138,8 @@ class Recovery:
             return AttemptResult(outcome=Outcome.ABORTED, message=message)
         return None
 
-    async def _preflight(self, order: Order) -> AttemptResult | None:
+    async def _preflight(self, order: Order) -> Sequence[str]:
+        """What stands in the way."""
         problems: list[str] = []
         try:
             with anyio.fail_after(PREFLIGHT_WITHIN):
@@ -109,10 +147,10 @@ class Recovery:
                     problems += await step.action.preflight()
         except TimeoutError:
             problems.append(f"the preflight took longer than {PREFLIGHT_WITHIN:g} s")
-        if not problems:
-            return None
-        message = self._redact(f"not started: {'; '.join(problems)}")
-        return AttemptResult(outcome=Outcome.FAILED, message=message)
+        except Exception as error:  # the wall around a kind's own code: nothing was done yet
+            log.exception("preflight.crashed", extra={"service": order.service.name})
+            problems.append(f"the preflight broke off ({type(error).__name__}), a defect of the action")
+        return problems
 
     async def _take_evidence(self, order: Order) -> None:
         await self._scribe.commit(
@@ -124,31 +162,38 @@ class Recovery:
             )
         )
 
-    async def _steps_and_verification(self, order: Order, steps: Sequence[int]) -> AttemptResult:
+    async def _steps_and_verification(self, order: Order, steps: Sequence[int], done: Progress) -> AttemptResult:
         for number in steps:
+            if order.patient.leaving():
+                return AttemptResult(outcome=Outcome.LEFT, message=f"reviver stops before step {number + 1}")
             reason = order.patient.stop_reason()
             if reason is not None:
-                return AttemptResult(outcome=Outcome.ABORTED, message=f"stopped before step {number + 1}: {reason}")
+                return done.broken_off(f"stopped before step {number + 1}: {reason}")
             step = order.strategy.steps[number]
-            ended = await self._steps.run(order, number, step)
+            ended = await self._steps.run(order, number, step, on_start=partial(_begun, done, step))
             if ended.outcome is not j.StepOutcome.DONE:
                 return _step_failed(step, number, ended.error)
         return await self._verify(order)
 
     async def _verify(self, order: Order) -> AttemptResult:
         verified = await verify(order, clock=self._clock)
-        await self._scribe.record(
+        self._scribe.record(
             j.VerificationEnded(
                 service=order.service.name,
                 incident=order.incident,
                 attempt=order.attempt,
                 passed=verified.passed,
-                message=verified.message,
+                message=self._redact(verified.message),
                 seconds=verified.seconds,
             )
         )
         outcome = Outcome.RECOVERED if verified.passed else Outcome.FAILED
-        return AttemptResult(outcome=outcome, message=verified.message)
+        return AttemptResult(outcome=outcome, message=verified.message, unproven=verified.unproven)
+
+
+def _begun(done: Progress, step: Step) -> None:
+    done.acted = True
+    done.destructive |= step.action.effect is Effect.DESTRUCTIVE
 
 
 def _step_failed(step: Step, number: int, error: str) -> AttemptResult:

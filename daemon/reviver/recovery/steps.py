@@ -1,7 +1,7 @@
 """One step between two journal entries."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import anyio
 
@@ -15,8 +15,6 @@ from reviver.model.services import Step
 
 log = logging.getLogger(__name__)
 
-LAST_WORDS_WITHIN = 2.0  # seconds to write down that a step was interrupted, while the daemon stops
-
 
 class StepRunner:
     """Runs steps, and writes of them."""
@@ -26,9 +24,9 @@ class StepRunner:
         self._clock = clock
         self._redact = redact
 
-    async def run(self, order: Order, number: int, step: Step) -> j.StepEnded:
+    async def run(self, order: Order, number: int, step: Step, *, on_start: Callable[[], None]) -> j.StepEnded:
         """
-        Do *step*, and return how it ended.
+        Do *step*, and return how it ended; *on_start* is called once its start is on disk.
 
         Killed in between, the journal shows a step that started and never ended; ``resume`` asks the action what
         became of it.
@@ -47,15 +45,15 @@ class StepRunner:
                 effect=step.action.effect.value,
             )
         )
+        on_start()
         started = self._clock.monotonic()
         try:
             error, result = await self._act(order, number, step)
         except anyio.get_cancelled_exc_class():
-            with anyio.CancelScope(shield=True), anyio.move_on_after(LAST_WORDS_WITHIN):
-                await self._ended(order, number, j.StepOutcome.INTERRUPTED, started, "reviver stopped in its middle")
+            self._ended(order, number, j.StepOutcome.INTERRUPTED, started, "reviver stopped in its middle")
             raise
         outcome = j.StepOutcome.FAILED if error else j.StepOutcome.DONE
-        return await self._ended(order, number, outcome, started, error, result)
+        return self._ended(order, number, outcome, started, error, result)
 
     async def _act(self, order: Order, number: int, step: Step) -> tuple[str, Mapping[str, JsonValue]]:
         """What the action says: an error (empty if none) and its result."""
@@ -83,7 +81,7 @@ class StepRunner:
             log.exception("action.crashed", extra={"service": order.service.name, "action": step.kind})
             return f"{step.kind}: broke off ({type(error).__name__}), a defect of the action", {}
 
-    async def _ended(
+    def _ended(
         self,
         order: Order,
         number: int,
@@ -102,9 +100,9 @@ class StepRunner:
             error=error,
             result=result or {},
         )
-        await self._scribe.record(ended)
+        self._scribe.record(ended)
         return ended
 
-    async def reconciled(self, order: Order, number: int, outcome: j.StepOutcome, error: str = "") -> None:
+    def reconciled(self, order: Order, number: int, outcome: j.StepOutcome, error: str = "") -> None:
         """Write what became of a step in whose middle an earlier life of the daemon died."""
-        await self._ended(order, number, outcome, self._clock.monotonic(), error)
+        self._ended(order, number, outcome, self._clock.monotonic(), error)

@@ -21,6 +21,8 @@ class Verified:
     passed: bool
     message: str
     seconds: float
+    unproven: bool = False
+    """Whether the check passes, and a named question does not."""
 
 
 async def verify(order: Order, *, clock: Clock) -> Verified:
@@ -46,7 +48,8 @@ async def verify(order: Order, *, clock: Clock) -> Verified:
         await anyio.sleep(PASS_PAUSE if passes else min(pause, service.confirm))
         pause *= PAUSE_GROWTH
     message = message or f"the check passed only {passes} of {service.rise} times"
-    return Verified(passed=False, message=f"after {seconds:.1f} s still: {message}", seconds=seconds)
+    unproven = passes >= service.rise
+    return Verified(passed=False, message=f"after {seconds:.1f} s still: {message}", seconds=seconds, unproven=unproven)
 
 
 def _reason(result: CheckResult) -> str:

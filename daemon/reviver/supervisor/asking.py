@@ -51,8 +51,9 @@ class Asker:
                     await self._hold_open(watched)
                 except Exception:  # the wall: one broken check stops no other
                     log.exception("check.broke", extra={"service": watched.name})
-                watched.probe = None
-                watched.opened.set()  # whoever waits must not wait for it
+                if watched.keeper is keeper:  # else new settings have put another in its place
+                    watched.probe = None
+                    watched.opened.set()  # whoever waits must not wait for it
                 await anyio.sleep(OPEN_AGAIN)
 
     async def _hold_open(self, watched: Watched) -> None:
@@ -61,6 +62,7 @@ class Asker:
             service=service.name, timeout=service.timeout, wake=lambda reason: self._wake(watched, reason)
         )
         async with AsyncExitStack() as stack:
+            watched.hosts = service.check.hosts()
             watched.probe = await stack.enter_async_context(service.check.open(context))
             watched.opened.set()
             if service.unit is None and service.pidfile is None:
@@ -100,18 +102,18 @@ class Asker:
 
     async def _answer(self, watched: Watched, *, fresh: bool) -> CheckResult:
         started, timeout = self._clock.monotonic(), watched.service.timeout
+        with anyio.move_on_after(timeout):
+            await watched.opened.wait()
+        probe = watched.probe
+        if probe is None:
+            unknown = f"{watched.name}: its check can't be opened; see the log"
+            return CheckResult(latency=self._clock.monotonic() - started, unknown=unknown)
         try:
-            with anyio.fail_after(timeout + DEADLINE_GRACE):
-                if watched.probe is None:
-                    await watched.opened.wait()
-                if watched.probe is None:
-                    return CheckResult(latency=0.0, unknown=f"{watched.name}: its check can't be opened")
-                return await watched.probe.ask(fresh=fresh)
-        except TimeoutError:
-            message = f"{watched.name}: no answer within {timeout:g} s"
-            fault = Fault(kind=FaultKind.TIMEOUT, message=message)
-            return CheckResult(latency=self._clock.monotonic() - started, fault=fault)
+            with anyio.move_on_after(timeout + DEADLINE_GRACE):
+                return await probe.ask(fresh=fresh)
         except Exception as error:  # the wall
             log.exception("check.crashed", extra={"service": watched.name})
             unknown = f"{watched.name}: its check failed by itself ({type(error).__name__}), a defect of the check"
             return CheckResult(latency=self._clock.monotonic() - started, unknown=unknown)
+        fault = Fault(kind=FaultKind.TIMEOUT, message=f"{watched.name}: no answer within {timeout:g} s")
+        return CheckResult(latency=self._clock.monotonic() - started, fault=fault)

@@ -49,7 +49,7 @@ class SupervisorControl:
         """End the pause of *services* (none named: all paused ones); returns their names."""
         paused = [w for w in self._chosen(services) if w.state.belief.health is Health.PAUSED]
         for watched in paused:
-            await self._supervisor.resume(watched, by=by)
+            self._supervisor.resume(watched, by=by)
         return [watched.name for watched in paused]
 
     async def recover(self, service: str, *, by: str, strategy: str | None, dry_run: bool) -> str:

@@ -20,16 +20,18 @@ class LagMeter:
         self._emit = emit
         self._notes: deque[tuple[float, float]] = deque(maxlen=KEPT)
         self._due: float | None = None
+        self._suspended = 0.0
+        """Seconds that this boot was suspended, as far as noted."""
 
     async def run(self) -> None:
         """Measure until cancelled."""
-        suspended = self._clock.boottime() - self._clock.monotonic()
+        self._suspended = self._clock.boottime() - self._clock.monotonic()
         while True:
             self._due = self._clock.monotonic() + EVERY
             await anyio.sleep_until(self._due)
             now = self._clock.monotonic()
-            asleep = self._clock.boottime() - now - suspended
-            suspended += asleep
+            asleep = self._asleep()
+            self._suspended += asleep
             lag = now - self._due + max(0.0, asleep)
             if lag >= NOTED_FROM:
                 self._notes.append((now, lag))
@@ -38,6 +40,10 @@ class LagMeter:
     def worst_since(self, moment: float) -> float:
         """The longest lateness, in seconds, that touches the time from *moment* to now."""
         now = self._clock.monotonic()
-        overdue = 0.0 if self._due is None else max(0.0, now - self._due)
+        overdue = 0.0 if self._due is None else max(0.0, now - self._due + self._asleep())
         noted = (lag for at, lag in reversed(self._notes) if at >= moment)
         return max(overdue, max(noted, default=0.0))
+
+    def _asleep(self) -> float:
+        """Seconds that the host was suspended since the last note."""
+        return self._clock.boottime() - self._clock.monotonic() - self._suspended

@@ -11,6 +11,7 @@ from reviver.core.health import void
 from reviver.model.checks import CheckResult
 from reviver.model.faults import JsonValue
 from reviver.model.health import Health
+from reviver.model.services import Mode
 
 from .watched import Watched
 
@@ -49,10 +50,17 @@ class WatchedPatient:
             evidence["check"] = f"could not be had: {type(error).__name__}"
         return dict(self._supervisor.redact.tree(evidence))
 
+    def leaving(self) -> bool:
+        """Whether the daemon stops."""
+        return self._supervisor.stopping
+
     def stop_reason(self) -> str | None:
         """Why no further step may start, or ``None``."""
-        if self._supervisor.stopping:
-            return "reviver is stopping"
+        name = self._watched.name
         if self._watched.state.belief.health is Health.PAUSED:
-            return f"{self._watched.name} was paused"
+            return f"{name} was paused"
+        if self._watched.removed:
+            return f"{name} is no longer in the settings"
+        if self._supervisor.policy.mode is Mode.OBSERVE:
+            return 'the daemon only observes ([daemon] mode = "observe")'
         return None

@@ -18,8 +18,7 @@ from .watched import Process
 LOOK_EVERY = 1.0  # seconds between looks for the process while it isn't there
 UNIT_WITHIN = 2.0  # seconds that systemd may take to answer
 
-RESTARTING = frozenset({"activating", "reloading", "deactivating"})
-ENDED = frozenset({"failed", "inactive"})
+HANDLED = frozenset({"activating", "reloading", "deactivating", "inactive"})  # inactive: somebody has stopped it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,17 +41,17 @@ async def watch(*, unit: str | None, pidfile: str | None, tell: Tell) -> None:
         if sighting.state is not last:
             last = sighting.state
             tell(sighting)
-        if sighting.pid is not None:
-            await _exit_of(sighting.pid)
-        else:
+        if sighting.pid is None or not await _exited(sighting.pid):
             await anyio.sleep(LOOK_EVERY)
 
 
-async def _exit_of(pid: int) -> None:
+async def _exited(pid: int) -> bool:
+    """True once *pid* has ended; false at once if it can't be watched from here."""
     try:
         await process.wait_exit(pid)
-    except ProcessLookupError:
-        return
+    except OSError:
+        return False
+    return True
 
 
 def _of_pidfile(path: Path, *, seen: Process) -> Sighting:
@@ -70,9 +69,9 @@ async def _of_unit(unit: str) -> Sighting:
     except (OSError, TimeoutError, systemd.SystemdError) as error:
         return Sighting(state=Process.UNKNOWN, told=f"systemd does not tell of {unit}: {error}")
     said = f"unit {unit} is {state.active_state} ({state.sub_state})"
-    if state.active_state in RESTARTING:
-        return Sighting(state=Process.RESTARTING, told=said)
-    if state.active_state in ENDED:
+    if state.active_state in HANDLED:
+        return Sighting(state=Process.HANDLED, told=said)
+    if state.active_state == "failed":
         return Sighting(state=Process.GONE, told=f"{said}, result {state.result}")
     pid = state.main_pid or None
     return Sighting(state=Process.ALIVE, told=said, pid=pid)

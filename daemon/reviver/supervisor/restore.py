@@ -6,14 +6,17 @@ way is resumed at once: its steps are told apart by ``recovery``, which first lo
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from reviver.core import decide
 from reviver.core.health import Belief
 from reviver.core.ladder import Ladder
 from reviver.model import journal as j
+from reviver.model.actions import Effect
 from reviver.model.faults import Fault
 from reviver.model.health import Health
-from reviver.model.incidents import Incident, IncidentState, fold
+from reviver.model.incidents import AttemptRecord, Incident, IncidentState, fold
+from reviver.model.journal import StepOutcome
 from reviver.model.ports import Outcome
 
 from .supervisor import Supervisor
@@ -21,6 +24,8 @@ from .surroundings import Use
 from .watched import Watched
 
 USES_WITHIN = 31 * 86400.0  # seconds; no budget looks further back
+
+NOT_COUNTED = {Outcome.ABORTED.value, Outcome.HEALED.value}
 
 Resume = Callable[[], None]
 
@@ -43,7 +48,7 @@ async def restore(supervisor: Supervisor, journal: j.Journal) -> list[Resume]:
             resumes.extend(_restored(supervisor, watched, incident, now=now))
         elif incident.state is not IncidentState.RECOVERED:
             reason = "its service is no longer in the settings"
-            await supervisor.scribe.record(j.IncidentWithdrawn(service=name, incident=incident.id, reason=reason))
+            supervisor.scribe.record(j.IncidentWithdrawn(service=name, incident=incident.id, reason=reason))
     supervisor.used(await _uses(journal, now=now))
     for name, pause in (await journal.pauses()).items():
         if name in supervisor.watched:
@@ -61,33 +66,78 @@ async def _uses(journal: j.Journal, *, now: float) -> list[Use]:
 
 
 def _restored(supervisor: Supervisor, watched: Watched, incident: Incident, *, now: float) -> list[Resume]:
-    flying = next((attempt for attempt in incident.attempts if attempt.outcome is None), None)
-    strategy = next((s for s in watched.service.strategies if flying and s.name == flying.strategy), None)
+    last = incident.attempts[-1] if incident.attempts else None
+    flying = last if last is not None and last.outcome is None and incident.state is IncidentState.OPEN else None
+    strategy = next((s for s in watched.service.strategies if flying is not None and s.name == flying.strategy), None)
     trouble = decide.Trouble(
         since=now - incident.failing_age,
-        faults=frozenset({incident.fault}),
+        faults=frozenset(incident.faults),
         ladder=_ladder(incident, now=now),
         attempts=max((attempt.attempt for attempt in incident.attempts), default=0),
         running=flying.strategy if flying is not None and strategy is not None else "",
+        handed_over=_handed_over(incident),
+        stop=_stop(incident),
         escalated_at=_ended(incident, IncidentState.ESCALATED, now),
         recovered_at=_ended(incident, IncidentState.RECOVERED, now),
+        unproven=last.strategy if last is not None and last.unproven else "",
     )
-    if flying is None or strategy is None:
+    if flying is None:
         supervisor.restored(watched, trouble=trouble, incident=incident.id, belief=None)
+        return []
+    if strategy is None:
+        supervisor.restored(
+            watched, trouble=_dropped(supervisor, watched, incident, trouble, flying), incident=incident.id
+        )
         return []
     fault = Fault(kind=incident.fault, message=incident.message)
     belief = Belief(
         health=Health.RECOVERING, since=now, failing_since=trouble.since, fault=fault, fault_at=now - flying.started_age
     )
     supervisor.restored(watched, trouble=trouble, incident=incident.id, belief=belief)
-    start = decide.Start(strategy, flying.attempt, fault, flying.by)
+    planned = strategy if flying.planned else replace(strategy, steps=())
+    start = decide.Start(planned, flying.attempt, fault, flying.by)
     return [lambda: supervisor.go_on(watched, start, flying)]
+
+
+def _dropped(
+    supervisor: Supervisor, watched: Watched, incident: Incident, trouble: decide.Trouble, flying: AttemptRecord
+) -> decide.Trouble:
+    """The attempt's strategy is no longer in the settings: nobody can tell what became of its step."""
+    in_flight = [step for step in flying.steps if step.outcome is not StepOutcome.DONE]
+    unclear = any(step.effect == Effect.DESTRUCTIVE.value for step in in_flight)
+    outcome = Outcome.UNCLEAR if unclear else Outcome.FAILED
+    message = "its strategy is no longer in the settings; what its last step did is not known"
+    supervisor.scribe.record(
+        j.AttemptEnded(
+            service=watched.name,
+            incident=incident.id,
+            attempt=flying.attempt,
+            strategy=flying.strategy,
+            outcome=outcome.value,
+            message=message,
+            seconds=flying.started_age,
+        )
+    )
+    return replace(trouble, stop=decide.Stop.UNCLEAR if unclear else trouble.stop)
+
+
+def _stop(incident: Incident) -> decide.Stop:
+    if incident.attempts and incident.attempts[-1].outcome == Outcome.UNCLEAR.value:
+        return decide.Stop.UNCLEAR  # even if the daemon died before it could hand over
+    return decide.Stop(incident.stops)
+
+
+def _handed_over(incident: Incident) -> frozenset[str]:
+    """For what people were told, as far as it matters: of the latest fault, and of a stop."""
+    if incident.state is not IncidentState.ESCALATED:
+        return frozenset()
+    return frozenset({incident.fault.value, ""})
 
 
 def _ladder(incident: Incident, *, now: float) -> Ladder:
     ladder = Ladder()
     for attempt in incident.attempts:
-        if attempt.outcome != Outcome.ABORTED.value:
+        if attempt.outcome not in NOT_COUNTED:
             ladder = ladder.counted(attempt.strategy)
     last = incident.attempts[-1] if incident.attempts else None
     if last is None or last.retry_in is None or last.ended_age is None:

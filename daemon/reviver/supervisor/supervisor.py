@@ -1,9 +1,9 @@
 """
 The shell of watching: asks each service when it is due, tells the core what came of it, and carries its commands out.
 
-Everything that the core decides passes through ``_apply``, one service at a time under its ``deciding`` lock, so that
-the journal reads in the order in which things were decided. No service waits for another: each question runs in its
-own task with its own deadline.
+Everything that the core decides passes through ``_apply``, which never waits: nothing comes between a decision and its
+doing, and the journal reads in the order in which things were decided. No service waits for another: each question runs
+in its own task with its own deadline.
 """
 
 import logging
@@ -30,7 +30,7 @@ from .asking import Asker
 from .patient import WatchedPatient
 from .schedule import Schedule
 from .surroundings import Surroundings, Use
-from .watched import Watched
+from .watched import Process, Watched
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ class Supervisor:
         """Watch until cancelled. Started when every check is open and its first question is due."""
         async with anyio.create_task_group() as self._tasks:
             self._tasks.start_soon(self._asker.measure_lag)
-            self._tasks.start_soon(self.scribe.mend)
+            self._tasks.start_soon(self.scribe.run)
             for watched in self.watched.values():
                 self._begin(watched)
             task_status.started()
@@ -89,20 +89,21 @@ class Supervisor:
         while True:
             now = self.clock.monotonic()
             for what, name in self._schedule.due(now):
-                watched = self.watched.get(name)
-                if watched is not None:
-                    self._tasks.start_soon(self._due, what, watched)
+                if name in self.watched:
+                    self._due(what, self.watched[name])
+            if self._surroundings.suspected and not self._surroundings.suspect(now):
+                self._look_at_all()
             self._on_turn()
             await self._schedule.wait(at_most=TURN_AT_LEAST)
 
-    async def _due(self, what: str, watched: Watched) -> None:
+    def _due(self, what: str, watched: Watched) -> None:
         match what:
             case "ask":
-                await self._ask_when_due(watched)
+                self._tasks.start_soon(self._ask_when_due, watched)
             case "look":
-                await self.look(watched)
+                self.look(watched)
             case _:
-                await self.resume(watched, by=decide.REVIVER)
+                self.resume(watched, by=decide.REVIVER)
 
     async def drain(self, *, within: float) -> None:
         """Start nothing more, and give attempts under way *within* seconds to come to a safe stop between steps."""
@@ -131,12 +132,12 @@ class Supervisor:
         spread = min(1.0, watched.service.interval) * watched.phase
         self._put_ask(watched, self.clock.monotonic() + spread)
 
-    async def replace_services(self, services: Mapping[str, Service], policy: DaemonPolicy) -> None:
+    def replace_services(self, services: Mapping[str, Service], policy: DaemonPolicy) -> None:
         """Put new settings in force: what is unchanged is left alone, attempts under way are left to end."""
         self.policy = policy
         removed = [name for name in self.watched if name not in services]
         for name in removed:
-            await self._remove(self.watched[name])
+            self._remove(self.watched[name])
         for name, service in services.items():
             watched = self.watched.get(name)
             if watched is not None and (watched.service != service or watched.removed):
@@ -150,6 +151,9 @@ class Supervisor:
 
     def _swap(self, watched: Watched, service: Service) -> None:
         self._release(watched)
+        if service.check != watched.service.check and not watched.running:  # what was seen was another target
+            self._believe(watched, decide.State(trouble=watched.state.trouble))
+        watched.process, watched.process_told = Process.UNKNOWN, ""
         watched.service = service
         self._begin(watched)
 
@@ -158,10 +162,12 @@ class Supervisor:
             watched.keeper.cancel()
         watched.probe = None
 
-    async def _remove(self, watched: Watched) -> None:
+    def _remove(self, watched: Watched) -> None:
         watched.removed = True
         if watched.running:
             return  # `_attempt` comes back to it
+        if self.watched.get(watched.name) is not watched:
+            return
         self._release(watched)
         self._drop_ask(watched)
         for what in ("look", "unpause"):
@@ -169,9 +175,7 @@ class Supervisor:
         del self.watched[watched.name]
         if watched.incident and watched.state.trouble is not None and watched.state.trouble.open:
             reason = "its service is no longer in the settings"
-            await self.scribe.record(
-                j.IncidentWithdrawn(service=watched.name, incident=watched.incident, reason=reason)
-            )
+            self.scribe.record(j.IncidentWithdrawn(service=watched.name, incident=watched.incident, reason=reason))
 
     # --------------------------------------------------------------------------------------------- asking
 
@@ -191,15 +195,17 @@ class Supervisor:
         now, due_at, watched.due_at = self.clock.monotonic(), watched.due_at, float("inf")
         fresh = watched.state.belief.failing_since is not None or now >= watched.fresh_at + watched.service.fresh_every
         await self.ask(watched, fresh=fresh, late=max(0.0, now - due_at))
-        self._put_next(watched)
-        await self.look(watched)
+        if self.watched.get(watched.name) is watched:  # else it was removed meanwhile
+            self._put_next(watched)
+            self.look(watched)
 
     def _put_next(self, watched: Watched) -> None:
-        if watched.running or watched.name not in self.watched:
+        if watched.running:
             return
         service, now = watched.service, self.clock.monotonic()
         pause = pause_until_next(watched.state.belief, service)
-        if watched.woken:
+        fault = watched.state.belief.fault
+        if watched.woken and (fault is None or fault.certain):
             pause = min(pause, CERTAIN_PAUSE)
         due = watched.answered_at + pause
         if pause >= service.interval:  # the regular grid: absolute, each at its own phase
@@ -223,15 +229,13 @@ class Supervisor:
 
     # ------------------------------------------------------------------------------------------- deciding
 
-    async def look(self, watched: Watched) -> None:
+    def look(self, watched: Watched) -> None:
         """Consider what follows from what is believed of the service, and do it."""
         trouble = watched.state.trouble
         if watched.state.belief.health is Health.UP and (trouble is None or not trouble.open):
             return  # nearly always
-        async with watched.deciding:
-            now = self.clock.monotonic()
-            state, commands = decide.consider(watched.state, watched.service, self._situation(watched), now=now)
-            await self._apply(watched, state, commands)
+        now = self.clock.monotonic()
+        self._apply(watched, decide.consider(watched.state, watched.service, self._situation(watched), now=now))
 
     def _situation(self, watched: Watched) -> Situation:
         return self._surroundings.situation(
@@ -261,6 +265,9 @@ class Supervisor:
         )
         if old.health is Health.SUSPECT and new.health is Health.UP and old.fault is not None:
             self._emit(Blip(service=watched.name, fault=old.fault, seconds=now - (old.failing_since or now)))
+        if new.health is Health.SUSPECT:
+            for other in self._surroundings.dependencies(watched):
+                self.wake(other, f"{watched.name} needs it and fails")
         if (old.health is Health.UP) != (new.health is Health.UP):
             self._look_at_all()
 
@@ -273,86 +280,86 @@ class Supervisor:
                 self._schedule.put(("look", other.name), now)
                 self.wake(other, "another service changed")
 
-    async def _apply(self, watched: Watched, state: decide.State, commands: Sequence[decide.Command]) -> None:
-        """Carry *commands* out, in order. The state is taken over first, without a pause: no two can start at once."""
+    def _apply(self, watched: Watched, decision: decide.Decision, *first: j.Entry) -> None:
+        """
+        Carry a decision out. Never waits, so that nothing comes between a decision and its doing; what it writes, after
+        the entries *first*, is written together or not at all.
+        """
+        state, commands = decision
         self._believe(watched, state)
+        entries = [*first]
         for command in commands:
-            await self._carry_out(watched, command)
+            match command:
+                case decide.Start():
+                    self._start(watched, command)
+                case decide.LookAt(at):
+                    self._schedule.put(("look", watched.name), at)
+                case _:
+                    entries.append(self._entry(watched, command))
+        if entries:
+            self.scribe.record(*entries)
 
-    async def _carry_out(self, watched: Watched, command: decide.Command) -> None:
+    def _entry(self, watched: Watched, command: decide.Told) -> j.Entry:
+        """What the journal says of *command*."""
         match command:
             case decide.Open():
-                await self._open(watched, command)
+                return self._opened(watched, command)
             case decide.NoteFault(fault):
-                await self.scribe.record(
-                    j.FaultChanged(
-                        service=watched.name,
-                        incident=watched.incident,
-                        fault=fault.kind,
-                        message=fault.message,
-                        certain=fault.certain,
-                    )
-                )
-            case decide.Hold(held):
-                await self.scribe.record(
-                    j.RecoveryHeld(
-                        service=watched.name, incident=watched.incident, guard=held.guard, reason=held.reason
-                    )
-                )
-            case decide.Start():
-                self._start(watched, command)
-            case decide.Escalate(reason):
-                await self.scribe.record(
-                    j.IncidentEscalated(service=watched.name, incident=watched.incident, reason=reason)
-                )
-            case decide.Close(by, down_for):
-                await self.scribe.record(
-                    j.IncidentRecovered(service=watched.name, incident=watched.incident, by=by, down_for=down_for)
-                )
-            case decide.LookAt(at):
-                self._schedule.put(("look", watched.name), at)
-            case _:
-                assert_never(command)
-
-    async def _open(self, watched: Watched, command: decide.Open) -> None:
-        fault = command.fault
-        if command.again:
-            await self.scribe.record(
-                j.IncidentReopened(
+                return j.FaultChanged(
                     service=watched.name,
                     incident=watched.incident,
                     fault=fault.kind,
                     message=fault.message,
                     certain=fault.certain,
-                    failing_for=command.failing_for,
                 )
-            )
-            return
-        services = {name: each.service for name, each in self.watched.items()}
-        affected = severity.impact(watched.name, services)
-        at = datetime.fromtimestamp(self.clock.wall(), UTC)
-        watched.incident = f"{watched.name}-{at:%Y%m%dT%H%M%S}{at.microsecond // 1000:03d}"
-        await self.scribe.record(
-            j.IncidentOpened(
+            case decide.Hold(held):
+                return j.RecoveryHeld(
+                    service=watched.name, incident=watched.incident, guard=held.guard, reason=held.reason
+                )
+            case decide.Escalate(reason, stop):
+                return j.IncidentEscalated(
+                    service=watched.name, incident=watched.incident, reason=reason, stops=stop.value
+                )
+            case decide.Close(by, down_for):
+                return j.IncidentRecovered(service=watched.name, incident=watched.incident, by=by, down_for=down_for)
+            case _:
+                assert_never(command)
+
+    def _opened(self, watched: Watched, command: decide.Open) -> j.Entry:
+        fault = command.fault
+        if command.again:
+            return j.IncidentReopened(
                 service=watched.name,
                 incident=watched.incident,
                 fault=fault.kind,
                 message=fault.message,
                 certain=fault.certain,
-                severity=severity.severity(watched.name, affected, services),
-                impact=affected,
                 failing_for=command.failing_for,
-                noticed_ago=command.noticed_ago,
-                details=fault.details,
             )
+        services = {name: each.service for name, each in self.watched.items()}
+        affected = severity.impact(watched.name, services)
+        at = datetime.fromtimestamp(self.clock.wall(), UTC)
+        watched.incident = f"{watched.name}-{at:%Y%m%dT%H%M%S}{at.microsecond // 1000:03d}"
+        return j.IncidentOpened(
+            service=watched.name,
+            incident=watched.incident,
+            fault=fault.kind,
+            message=fault.message,
+            certain=fault.certain,
+            severity=severity.severity(watched.name, affected, services),
+            impact=affected,
+            failing_for=command.failing_for,
+            noticed_ago=command.noticed_ago,
+            details=fault.details,
         )
 
     # ------------------------------------------------------------------------------------------- attempts
 
     def _start(self, watched: Watched, command: decide.Start, resume: AttemptRecord | None = None) -> None:
         now = self.clock.monotonic()
+        use = Use(at=now, service=watched.name, strategy=command.strategy.name)
         if command.by == decide.REVIVER and resume is None:
-            self.used([Use(at=now, service=watched.name, strategy=command.strategy.name)])
+            self.used([use])
         watched.attempt = command.attempt
         self._drop_ask(watched)
         order = Order(
@@ -362,46 +369,45 @@ class Supervisor:
             attempt=command.attempt,
             fault=command.fault,
             patient=WatchedPatient(self, watched),
-            symptom_age=now - watched.state.belief.fault_at,
+            symptom_age=0.0 if command.fault is None else now - watched.state.belief.fault_at,
             by=command.by,
             resume=resume,
         )
-        self._tasks.start_soon(self._attempt, watched, order)
+        self._tasks.start_soon(self._attempt, watched, order, use)
 
-    async def _attempt(self, watched: Watched, order: Order) -> None:
+    async def _attempt(self, watched: Watched, order: Order, use: Use) -> None:
         started = self.clock.monotonic()
         try:
             result = await self._recoverer(order)
         except Exception as error:  # the wall around recovery: an unforeseen error must leave the incident to people
             log.exception("recovery.crashed", extra={"service": watched.name})
             message = f"the attempt broke off ({type(error).__name__}); what its steps did must be looked at"
-            result = AttemptResult(outcome=Outcome.UNCLEAR, message=self.redact(message))
-        if result.outcome is Outcome.ABORTED and self.stopping:
+            result = AttemptResult(outcome=Outcome.UNCLEAR, message=message, acted=True)
+        watched.attempt = 0
+        if not result.acted:
+            self._surroundings.unused(use)
+        if result.outcome is Outcome.LEFT:
             self._believe(watched, decide.on_interrupted(watched.state))
-            self._idle.set()
-            return  # left open in the journal: the next life of the daemon resumes it
-        async with watched.deciding:
-            await self._attempt_ended(watched, order, result, seconds=self.clock.monotonic() - started)
+        else:
+            self._attempt_ended(watched, order, result, seconds=self.clock.monotonic() - started)
         self._idle.set()
         self._look_at_all()
         if watched.removed:
-            await self._remove(watched)
+            self._remove(watched)
         else:
             self._put_next(watched)
 
-    async def _attempt_ended(self, watched: Watched, order: Order, result: AttemptResult, *, seconds: float) -> None:
+    def _attempt_ended(self, watched: Watched, order: Order, result: AttemptResult, *, seconds: float) -> None:
         now = self.clock.monotonic()
-        state, commands = decide.on_attempt_ended(
+        decision = decide.on_attempt_ended(
             watched.state,
             watched.service,
             self._situation(watched),
-            outcome=result.outcome,
-            message=result.message,
+            result=result,
             random=self._random(),
             now=now,
         )
-        watched.attempt = 0
-        trouble = state.trouble
+        trouble = decision[0].trouble
         waits = trouble is not None and trouble.open and trouble.escalated_at is None and not trouble.running
         ended = j.AttemptEnded(
             service=watched.name,
@@ -412,24 +418,21 @@ class Supervisor:
             message=result.message,
             seconds=seconds,
             retry_in=max(0.0, trouble.ladder.not_before - now) if waits and trouble is not None else None,
+            unproven=result.unproven,
         )
-        self._believe(watched, state)
-        await self.scribe.record(ended)
-        for command in commands:
-            await self._carry_out(watched, command)
+        self._apply(watched, decision, ended)
 
     # --------------------------------------------------------------------------------------------- people
 
     async def pause(self, watched: Watched, *, by: str, reason: str, seconds: float) -> None:
         """Keep hands off the service; raises ``JournalError`` if the journal can't keep it."""
         until = self.clock.wall() + seconds
-        async with watched.deciding:
-            await self.scribe.commit(
-                j.ServicePaused(
-                    service=watched.name, incident=watched.incident, by=by, reason=self.redact(reason), until=until
-                )
+        await self.scribe.commit(
+            j.ServicePaused(
+                service=watched.name, incident=watched.incident, by=by, reason=self.redact(reason), until=until
             )
-            self.paused(watched, until=until)
+        )
+        self.paused(watched, until=until)
 
     def paused(self, watched: Watched, *, until: float) -> None:
         """Let the pause that stands in the journal hold."""
@@ -438,29 +441,28 @@ class Supervisor:
         self._schedule.put(("unpause", watched.name), now + max(0.0, until - self.clock.wall()))
         self._believe(watched, decide.on_pause(watched.state, now=now))
 
-    async def resume(self, watched: Watched, *, by: str) -> None:
+    def resume(self, watched: Watched, *, by: str) -> None:
         """End the pause."""
-        async with watched.deciding:
-            await self.scribe.record(j.ServiceResumed(service=watched.name, incident=watched.incident, by=by))
-            self._schedule.drop(("unpause", watched.name))
-            watched.paused_until = None
-            self._believe(watched, decide.on_resume(watched.state, now=self.clock.monotonic()))
+        self.scribe.record(j.ServiceResumed(service=watched.name, incident=watched.incident, by=by))
+        self._schedule.drop(("unpause", watched.name))
+        watched.paused_until = None
+        self._believe(watched, decide.on_resume(watched.state, now=self.clock.monotonic()))
         self.wake(watched, "resumed")
 
     async def order(self, watched: Watched, *, by: str, strategy: str | None) -> decide.Start:
         """Start a recovery at a person's word; raises ``decide.Refused`` or ``JournalError``."""
-        async with watched.deciding:
-            _, start = self.ordered(watched, by=by, strategy=strategy)
-            await self.scribe.commit(
-                j.RecoveryOrdered(service=watched.name, incident=watched.incident, by=by, strategy=start.strategy.name)
-            )
-            state, start = self.ordered(watched, by=by, strategy=strategy)  # writing took a moment: look again
-            self._believe(watched, state)
-            self._start(watched, start)
+        _, start = self.ordered(watched, by=by, strategy=strategy)
+        await self.scribe.commit(
+            j.RecoveryOrdered(service=watched.name, incident=watched.incident, by=by, strategy=start.strategy.name)
+        )
+        state, start = self.ordered(watched, by=by, strategy=strategy)  # writing took a moment: look again
+        self._apply(watched, (state, (start,)))
         return start
 
     def ordered(self, watched: Watched, *, by: str, strategy: str | None) -> tuple[decide.State, decide.Start]:
         """What ``order`` would do, without doing it."""
+        if self.watched.get(watched.name) is not watched:
+            raise decide.Refused(f"{watched.name} is no longer in the settings")
         now = self.clock.monotonic()
         state, commands = decide.on_order(
             watched.state, watched.service, self._situation(watched), strategy=strategy, by=by, now=now
@@ -470,7 +472,9 @@ class Supervisor:
 
     # ------------------------------------------------------------------------------------ an earlier life
 
-    def restored(self, watched: Watched, *, trouble: decide.Trouble, incident: str, belief: Belief | None) -> None:
+    def restored(
+        self, watched: Watched, *, trouble: decide.Trouble, incident: str, belief: Belief | None = None
+    ) -> None:
         """Go on with an incident of an earlier life; to be called before ``run``."""
         watched.incident = incident
         watched.state = decide.State(belief=belief or watched.state.belief, trouble=trouble)

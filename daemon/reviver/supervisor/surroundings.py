@@ -1,6 +1,6 @@
 """What bears on acting upon one service, outside of it: the others, the budgets, the observer itself."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from reviver.core.guards import Situation
@@ -46,10 +46,15 @@ class Surroundings:
             running=tuple(each.name for each in self._watched.values() if each.running and each is not watched),
             used_at=[use.at for use in self._uses],
             used_here_at=here,
-            observer_suspect=self._suspect(now),
+            observer_suspect=self.suspect(now),
             journal_broken=journal_broken,
             stopping=stopping,
         )
+
+    def unused(self, use: Use) -> None:
+        """Take *use* back: it came to no step."""
+        if use in self._uses:
+            self._uses.remove(use)
 
     def used(self, uses: Sequence[Use], policy: DaemonPolicy) -> None:
         """Count *uses* in the budgets, oldest first; what no budget looks back to is forgotten."""
@@ -61,6 +66,10 @@ class Surroundings:
         return [budget for each in self._watched.values() for budget in each.service.budgets]
 
     def _dependencies_down(self, watched: Watched) -> tuple[str, ...]:
+        since = watched.failing_since
+        return tuple(each.name for each in self.dependencies(watched) if not _serves(each, since))
+
+    def _needed(self, watched: Watched) -> Iterable[str]:
         seen: dict[str, None] = {}
         todo = list(watched.service.depends_on)
         while todo:
@@ -68,9 +77,18 @@ class Surroundings:
             if name not in seen and name in self._watched:
                 seen[name] = None
                 todo.extend(self._watched[name].service.depends_on)
-        return tuple(name for name in seen if not self._watched[name].serves)
+        return seen
 
-    def _suspect(self, now: float) -> str:
+    def dependencies(self, watched: Watched) -> list[Watched]:
+        """The services that it depends on, directly or not."""
+        return [self._watched[name] for name in self._needed(watched)]
+
+    @property
+    def suspected(self) -> bool:
+        """Whether reviver suspects itself."""
+        return bool(self._suspicion.reason)
+
+    def suspect(self, now: float) -> str:
         """Why reviver suspects itself; empty if it doesn't."""
         if now - self._suspicion_at < SUSPICION_FRESH:
             return self._suspicion.reason
@@ -78,7 +96,7 @@ class Surroundings:
         before = self._suspicion.reason
         failing = {name for name, each in self._watched.items() if each.state.belief.failing_since is not None}
         standings = [
-            Standing(hosts=each.service.check.hosts(), failing=name in failing)
+            Standing(hosts=each.hosts, failing=name in failing)
             for name, each in self._watched.items()
             if not failing & set(each.service.depends_on)
         ]
@@ -86,3 +104,8 @@ class Surroundings:
         if bool(before) != bool(self._suspicion.reason):
             self._emit(ObserverSuspected(reason=self._suspicion.reason))
         return self._suspicion.reason
+
+
+def _serves(other: Watched, since: float | None) -> bool:
+    """Whether *other* is up by an answer to a question asked *since* then: an older one may be out of date."""
+    return other.serves and (since is None or other.asked_at >= since)

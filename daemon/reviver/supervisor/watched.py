@@ -19,7 +19,7 @@ class Process(Enum):
     UNKNOWN = "unknown"  # not told where to look, or not found yet
     ALIVE = "alive"
     GONE = "gone"  # and nobody restarts it
-    RESTARTING = "restarting"  # its service manager is on it
+    HANDLED = "handled"  # its service manager is on it, or somebody has stopped it
 
 
 @dataclass(slots=True, kw_only=True)
@@ -31,11 +31,12 @@ class Watched:
     """In [0, 1): where in the interval its questions lie, so that not all come at once."""
     state: State = field(default_factory=State)
     probe: Probe | None = None
+    hosts: frozenset[str] = frozenset()
+    """The hosts that its check asks."""
     opened: anyio.Event = field(default_factory=anyio.Event)
     """Set once there is a probe, or a reason why there is none."""
     keeper: anyio.CancelScope | None = None
     asking: anyio.Lock = field(default_factory=lambda: anyio.Lock(fast_acquire=True))
-    deciding: anyio.Lock = field(default_factory=lambda: anyio.Lock(fast_acquire=True))
     result: CheckResult | None = None
     asked_at: float = float("-inf")
     answered_at: float = float("-inf")
@@ -70,6 +71,11 @@ class Watched:
         """Whether others may rely on it: up, or paused and passing."""
         belief = self.state.belief
         return belief.health is Health.UP or (belief.health is Health.PAUSED and belief.passes_in_row > 0)
+
+    @property
+    def failing_since(self) -> float | None:
+        """When the first question of the present row of failures was asked."""
+        return self.state.belief.failing_since
 
     def weighed(self, result: CheckResult) -> CheckResult:
         """*result* with what is known of the process: evidence that is certain, or that somebody restarts it."""

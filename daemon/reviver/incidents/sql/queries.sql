@@ -2,7 +2,7 @@
 INSERT INTO entries (type, service, incident, at, boot_id, boot_s, body) VALUES (?, ?, ?, ?, ?, ?, ?);
 
 -- name: add_incident
-INSERT INTO incidents (id, service, state, opened_at) VALUES (?, ?, 'open', ?);
+INSERT OR IGNORE INTO incidents (id, service, state, opened_at) VALUES (?, ?, 'open', ?);
 
 -- name: set_state
 UPDATE incidents SET state = ? WHERE id = ?;
@@ -16,10 +16,13 @@ DELETE FROM pauses WHERE service = ?;
 -- name: pauses
 SELECT service, by, reason, until FROM pauses WHERE until > ?;
 
+-- name: touch
+UPDATE written SET at = ?;
+
 -- name: latest_of_each_service
-SELECT id FROM incidents AS i
- WHERE state <> 'withdrawn'
-   AND opened_at = (SELECT max(opened_at) FROM incidents WHERE service = i.service);
+SELECT e.incident FROM entries AS e JOIN incidents AS i ON i.id = e.incident
+ WHERE i.state <> 'withdrawn'
+   AND e.id IN (SELECT max(id) FROM entries WHERE type = 'incident_opened' GROUP BY service);
 
 -- name: newest
 SELECT id FROM incidents WHERE ?1 IS NULL OR service = ?1 ORDER BY opened_at DESC, id DESC LIMIT ?2;
@@ -28,6 +31,9 @@ SELECT id FROM incidents WHERE ?1 IS NULL OR service = ?1 ORDER BY opened_at DES
 SELECT type, service, incident, at, boot_id, boot_s, body FROM entries WHERE incident = ? ORDER BY id;
 
 -- name: attempts_since
-SELECT type, service, incident, at, boot_id, boot_s, body FROM entries
+SELECT type, service, incident, at, boot_id, boot_s, body FROM entries AS a
  WHERE type = 'attempt_started' AND (boot_id = ?1 AND boot_s >= ?2 OR boot_id <> ?1 AND at >= ?3)
+   AND EXISTS (SELECT 1 FROM entries AS s
+                WHERE s.incident = a.incident AND s.type = 'step_started'
+                  AND json_extract(s.body, '$.attempt') = json_extract(a.body, '$.attempt'))
  ORDER BY id;

@@ -30,3 +30,7 @@ CREATE TABLE pauses (
     reason  TEXT NOT NULL,
     until   REAL NOT NULL        -- Unix time
 ) STRICT, WITHOUT ROWID;
+
+-- One row, changed to see whether the journal can be written.
+CREATE TABLE written (at REAL NOT NULL) STRICT;
+INSERT INTO written VALUES (0);
