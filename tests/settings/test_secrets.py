@@ -159,3 +159,11 @@ def test_by_default_a_file_is_read_with_the_real_secrets(tmp_path: Path) -> None
     path.write_text(f'{DB}password = {{ env = "REVIVER_TEST_IS_NOT_SET" }}\n')
     with pytest.raises(SettingsError, match="the environment variable REVIVER_TEST_IS_NOT_SET isn't set"):
         load(path, KINDS)
+
+
+def test_a_password_in_a_url_is_doubtful_and_kept_out_of_reports_like_any_secret() -> None:
+    settings = read('[services.a]\ncheck = "db"\nurl = "db://me:hunter2@here/x"')
+    assert [secret.reveal() for secret in settings.secrets] == ["hunter2"]
+    assert [str(warning) for warning in settings.warnings] == [
+        "reviver.toml:3: services.a.url: a password stands in this file; take it out, and give it by reference"
+    ]

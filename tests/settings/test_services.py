@@ -15,8 +15,8 @@ def test_a_service_has_a_plain_name(name: str) -> None:
 
 
 def test_a_dependency_on_an_undefined_service_is_an_error() -> None:
-    text = f'[services]\ncache = {PING}\n[services.a]\ncheck = "ping"\naddress = "x"\ndepends_on = ["cache", "cach"]'
-    assert problem(text) == '6: services.a.depends_on[1]: there is no service "cach"; did you mean "cache"?'
+    text = f'[services]\ncache = {PING}\n[services.a]\ncheck = "ping"\naddress = "x"\ndepends_on = ["cache", "cachx"]'
+    assert problem(text) == '6: services.a.depends_on[1]: there is no service "cachx"; did you mean "cache"?'
 
 
 def _depending(**names: str) -> str:

@@ -65,7 +65,7 @@ def test_a_strategy_asks_a_person_first_if_it_destroys_unless_told_otherwise(
             '8: services.a.recovery[0].verify[0].check: "pong" is no kind of check; did you mean "ping"?',
         ),
         (
-            NAME + FAULTS + STEPS + 'verify = [{ check = "ping", adress = "x" }]\n',
+            NAME + FAULTS + STEPS + 'verify = [{ check = "ping", addrezz = "x" }]\n',
             "8: services.a.recovery[0].verify[0].address: required key is missing",
         ),
         (
@@ -90,10 +90,10 @@ def test_strategies_of_two_services_may_have_one_name() -> None:
 
 
 def test_faults_are_judged_even_when_the_kind_of_check_is_unknown() -> None:
-    text = (SERVICE + NAME + 'faults = ["timeot"]\n' + STEPS).replace('"db"', '"dbb"')
+    text = (SERVICE + NAME + 'faults = ["timeoutt"]\n' + STEPS).replace('"db"', '"dbb"')
     assert problems(text) == [
         '2: services.a.check: "dbb" is no kind of check; did you mean "db"?',
-        '6: services.a.recovery[0].faults[0]: "timeot" is no fault; did you mean "timeout"?',
+        '6: services.a.recovery[0].faults[0]: "timeoutt" is no fault; did you mean "timeout"?',
     ]
 
 

@@ -80,7 +80,7 @@ class Postgres:
     query: str | None = None
     """A ``SELECT`` that must answer with a single true value; run read-only, within the check's timeout."""
 
-    borrows: ClassVar[frozenset[str]] = frozenset()
+    borrows: ClassVar[frozenset[str]] = frozenset({"dsn", "username", "password"})
     faults: ClassVar[frozenset[FaultKind]] = FAULTS | {FaultKind.READ_ONLY, FaultKind.REPLICATION_BROKEN}
 
     @asynccontextmanager

@@ -45,7 +45,7 @@ class Redis:
     expect: Role = "primary"
     """The role that it must have: clients that write need a primary."""
 
-    borrows: ClassVar[frozenset[str]] = frozenset()
+    borrows: ClassVar[frozenset[str]] = frozenset({"url", "username", "password"})
     faults: ClassVar[frozenset[FaultKind]] = FAULTS | {FaultKind.RDB_FAILING, FaultKind.AOF_FAILING}
 
     @asynccontextmanager

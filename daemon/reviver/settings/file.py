@@ -1,11 +1,12 @@
 """A settings file, read: all of it is right, or all that is wrong is told at once."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import date, time
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from reviver.model.secrets import Resolver, Secret
 from reviver.model.services import Budget, DaemonPolicy, Service
@@ -19,6 +20,8 @@ from .secrets import resolve, world_readable
 from .services import services
 from .syntax import SyntaxProblem, document
 from .tables import DaemonTable, FileTable, LogLevel
+
+_PASSWORD_IN_URL: Final = re.compile(r"://[^\s/:@]*:([^\s/@]+)@")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +134,9 @@ def _warn(reading: Reading, written: Mapping[str, Any]) -> None:
         if isinstance(value, dict) and value.keys() == {"file"} and value["file"] in exposed:
             name = value["file"]
             reading.findings.warn(place, f"everybody on this host can read {name}; chmod o= {name}")
+        elif isinstance(value, str) and (found := _PASSWORD_IN_URL.search(value)):
+            reading.secrets.setdefault(found[1], Secret(found[1]))
+            reading.findings.warn(place, "a password stands in this file; take it out, and give it by reference")
 
 
 def _placed(reading: Reading, text: str, path: Path) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:

@@ -97,7 +97,7 @@ class ServiceTable(TypedDict, total=False):
     criticality: Criticality
     """How much it matters to those who use it; the severity of its incidents follows."""
     budgets: list[BudgetTable]
-    """Attempts by reviver itself for this service; each holds. An empty list: no limit."""
+    """Attempts of each of its strategies by reviver itself; all of them hold. An empty array: no limit."""
     retry_after: Duration
     """Cool-down after handing over to people, until the ladder is tried again from its start; unset: never."""
     patience: Seconds
