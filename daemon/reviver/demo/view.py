@@ -1,0 +1,203 @@
+"""How the demo looks: a live page on a terminal, elsewhere a line for each thing that happens; a table at the end."""
+
+import textwrap
+from types import TracebackType
+from typing import IO, Final, Protocol, Self
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from .story import DEMO, Line, Result, Story, short
+from .watcher import Service
+
+HEALTH: Final = {
+    "up": "green",
+    "suspect": "yellow",
+    "down": "bold red",
+    "recovering": "yellow",
+    "paused": "blue",
+    "unknown": "dim",
+}
+WIDTH_MAX: Final = 110
+HEIGHT_MIN: Final = 16
+FRAME: Final = 12
+"""Rows of the live page beside the timeline."""
+TIME: Final = 8
+WHO: Final = 8
+
+
+class View(Protocol):
+    """One way to show the story."""
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Give the terminal back."""
+        ...
+
+    def heading(self, story: Story) -> None:
+        """A new page begins."""
+        ...
+
+    def line(self, line: Line) -> None:
+        """Something has happened."""
+        ...
+
+    def refresh(self, story: Story) -> None:
+        """Time has passed."""
+        ...
+
+
+class Page:
+    """A live page, for a terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live = Live(console=console, auto_refresh=False, transient=True)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def heading(self, story: Story) -> None:
+        """Nothing by itself: the next refresh shows it."""
+
+    def line(self, line: Line) -> None:
+        """Nothing by itself: the next refresh shows it."""
+
+    def refresh(self, story: Story) -> None:
+        """Draw the page anew."""
+        width, height = min(self._console.width, WIDTH_MAX), max(self._console.height, HEIGHT_MIN)
+        self._live.update(page(story, width=width, height=height), refresh=True)
+
+
+class Lines:
+    """A line for each thing that happens."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing to give back."""
+
+    def heading(self, story: Story) -> None:
+        """Print it."""
+        self._print(story.heading)
+
+    def line(self, line: Line) -> None:
+        """Print it."""
+        self._print(f"{_time(line):>{TIME}}  {line.who:<{WHO}} {line.text}")
+
+    def refresh(self, story: Story) -> None:
+        """Nothing: what happened has been printed."""
+
+    def _print(self, text: str) -> None:
+        self._stream.write(f"{text}\n")
+        self._stream.flush()
+
+
+def page(story: Story, *, width: int, height: int) -> RenderableType:
+    """The live page: the services, and the timeline of the present fault."""
+    title = Table.grid(expand=True)
+    title.add_column()
+    title.add_column(justify="right")
+    title.add_row(Text("reviver demo", style="bold"), Text(_progress(story), style="dim"))
+    rows = max(3, height - FRAME - 1)
+    parts = (
+        title,
+        Text("─" * width, style="dim"),
+        _services(story, width),
+        Text(),
+        Text(story.heading, style="bold"),
+        *_timeline(story, width, rows),
+        Text(),
+        Text(story.footer, style="dim", no_wrap=True, overflow="ellipsis"),
+    )
+    whole = Table.grid()
+    whole.add_column(width=width)
+    whole.add_row(Group(*parts))
+    return whole
+
+
+def closing(results: list[Result], *, width: int) -> RenderableType:
+    """The table at the end."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="dim", min_width=min(width, 76))
+    for name in ("fault", "diagnosis", "strategy"):
+        table.add_column(name)
+    for name in ("noticed in", "recovered in"):
+        table.add_column(name, justify="right")
+    table.add_column("proven", justify="center")
+    for result in results:
+        mark = Text("✓", style="green") if result.proven else Text("✗", style="bold red")
+        told = (result.title, result.diagnosis or "-", result.strategy or "-")
+        table.add_row(*told, short(result.noticed_seconds), short(result.recovered_seconds), mark)
+    return table
+
+
+def _progress(story: Story) -> str:
+    done = "".join("●" if result.proven else "✗" for result in story.results)
+    return done + "○" * (story.total - len(done))
+
+
+def _services(story: Story, width: int) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(width=6)
+    table.add_column(width=12, style="dim")
+    table.add_column(width=12)
+    table.add_column(width=max(20, width - 6 - 12 - 12 - 6), no_wrap=True, overflow="ellipsis")
+    for name, service in story.services.items():
+        health = Text(f"● {service['health']}", style=HEALTH.get(service["health"], ""))
+        table.add_row(name, service["kind"], health, _doing(service))
+    return table
+
+
+def _doing(service: Service) -> Text:
+    """What is wrong with a service, and what reviver does about it."""
+    if service["attempt"]:
+        return Text(f'{service["fault"] or "fault"}: strategy "{service["strategy"]}" at work', style="yellow")
+    if service["held"]:
+        return Text(f"left alone: {service['held']}", style="dim")
+    if service["fault"]:
+        return Text(f"{service['fault']}")
+    latency = service["latency_seconds"]
+    return Text("" if latency is None else f"answers in {latency * 1000:.1f} ms", style="dim")
+
+
+def _timeline(story: Story, width: int, rows: int) -> list[RenderableType]:
+    """The last *rows* rows of the timeline, padded so that the page keeps its height."""
+    drawn: list[RenderableType] = []
+    indent = TIME + 1 + WHO + 1
+    for line in story.lines:
+        folded = textwrap.wrap(line.text, width - indent, max_lines=2, placeholder=" …") or [""]
+        who = "cyan" if line.who == DEMO else "magenta"
+        head = Text.assemble((f"{_time(line):>{TIME}} ", "dim"), (f"{line.who:<{WHO}} ", who))
+        drawn.append(head.append(folded[0]))
+        drawn += [Text(" " * indent + more) for more in folded[1:]]
+    shown = drawn[-rows:]
+    return [*shown, *(Text() for _ in range(rows - len(shown)))]
+
+
+def _time(line: Line) -> str:
+    return f"{line.at:+.2f} s"
+
+
+def of(console: Console, *, live: bool) -> View:
+    """The view that fits."""
+    return Page(console) if live else Lines(console.file)
