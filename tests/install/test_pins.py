@@ -18,10 +18,8 @@ def pins(name: str) -> dict[str, str]:
 
 
 def not_pinned(wanted: list[str], pinned: dict[str, str]) -> list[str]:
-    versions = {
-        requirement: pinned.get(canonicalize_name(requirement.name)) for requirement in map(Requirement, wanted)
-    }
-    return [str(wanted) for wanted, version in versions.items() if version is None or version not in wanted.specifier]
+    versions = {asked: pinned.get(canonicalize_name(asked.name)) for asked in map(Requirement, wanted)}
+    return [str(asked) for asked, version in versions.items() if version is None or version not in asked.specifier]
 
 
 def test_every_dependency_is_pinned_to_a_version_that_it_allows() -> None:
