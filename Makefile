@@ -5,6 +5,7 @@ VENV ?= .venv
 export VENV PYTHON
 BIN := $(VENV)/bin
 CODE := daemon tests $(wildcard bench)
+PROSE := daemon docs config systemd scripts Makefile Dockerfile $(wildcard *.md)   # tests misspell on purpose
 DECIDING := */reviver/model/*,*/reviver/core/*,*/reviver/supervisor/*,*/reviver/recovery/*,*/reviver/incidents/*
 
 help: ## these lines
@@ -23,7 +24,7 @@ lint: $(VENV)/.dev ## ruff, mypy, the rooms' layers, spelling
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/codespell
+	$(BIN)/codespell --skip '*/__pycache__' $(PROSE)
 
 fmt: $(VENV)/.dev ## formats the code and repairs what ruff can repair
 	$(BIN)/ruff check --fix $(CODE)

@@ -1,10 +1,14 @@
-"""The unit as systemd reads it; what it does when it runs is in ``test_systemd.py``."""
+"""The files below ``systemd/``, read; what they do on a running system is in ``test_systemd.py``."""
 
 import re
 import subprocess
 from pathlib import Path
 
-UNIT = Path(__file__).parents[2] / "systemd" / "reviver.service"
+import tomli
+
+from install.shell import ROOT
+
+UNIT = ROOT / "systemd" / "reviver.service"
 
 
 def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -29,3 +33,13 @@ def test_the_unit_is_exposed_to_no_more_than_it_needs() -> None:
 def test_the_unit_keeps_open_what_certain_evidence_and_authorisation_need() -> None:
     keys = {line.partition("=")[0] for line in UNIT.read_text().splitlines() if not line.startswith("#")}
     assert not keys & {"PrivateUsers", "ProtectProc", "ProcSubset", "PrivateNetwork"}
+
+
+def test_the_polkit_rule_names_the_units_that_the_example_settings_act_upon() -> None:
+    services = tomli.loads((ROOT / "config/reviver.toml").read_text())["services"].values()
+    steps = [step for service in services for rung in service.get("recovery", []) for step in rung["steps"]]
+    acted_upon = {step["unit"] for step in steps if step["action"].startswith("systemd.")}
+    rule = (ROOT / "systemd/50-reviver.rules").read_text()
+    named = re.search(r"var units = \[(.*?)\]", rule, re.DOTALL)
+    assert named is not None
+    assert acted_upon == set(re.findall(r'"([^"]+)"', named[1]))
