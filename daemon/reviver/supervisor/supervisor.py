@@ -129,6 +129,7 @@ class Supervisor:
         self._tasks.start_soon(self._asker.keep_open, watched, watched.keeper)
         if watched.running:  # left over from an earlier life
             return
+        watched.fresh_at = self.clock.monotonic()  # the first question makes the connection that is kept
         spread = min(1.0, watched.service.interval) * watched.phase
         self._put_ask(watched, self.clock.monotonic() + spread)
 
@@ -193,7 +194,7 @@ class Supervisor:
             return  # the attempt asks by itself; a question under way ends by putting the next
         watched.woken = False
         now, due_at, watched.due_at = self.clock.monotonic(), watched.due_at, float("inf")
-        fresh = watched.state.belief.failing_since is not None or now >= watched.fresh_at + watched.service.fresh_every
+        fresh = watched.failing_since is not None or now >= watched.fresh_at + watched.service.fresh_every
         await self.ask(watched, fresh=fresh, late=max(0.0, now - due_at))
         if self.watched.get(watched.name) is watched:  # else it was removed meanwhile
             self._put_next(watched)
@@ -265,6 +266,8 @@ class Supervisor:
         )
         if old.health is Health.SUSPECT and new.health is Health.UP and old.fault is not None:
             self._emit(Blip(service=watched.name, fault=old.fault, seconds=now - (old.failing_since or now)))
+        if new.health is Health.UP and old.health is not Health.UNKNOWN:
+            self.wake(watched, "up again")  # over a connection that is kept, and so tells when it breaks
         if new.health is Health.SUSPECT:
             for other in self._surroundings.dependencies(watched):
                 self.wake(other, f"{watched.name} needs it and fails")
