@@ -42,7 +42,7 @@ class Request:
         if self.json is not None and self.body is not None:
             raise ValueError("expected either json or body")
         if self.method in ("GET", "HEAD") and (self.json is not None or self.body is not None):
-            raise ValueError(f"method {self.method} sends no body; json and body need POST, PUT, PATCH or DELETE")
+            raise ValueError(f"method: {self.method} sends no body, so json and body need POST, PUT, PATCH or DELETE")
         if not self.effect:
             repeatable = self.method not in ("POST", "PATCH")  # RFC 9110 section 9.2.2
             object.__setattr__(self, "effect", Effect.IDEMPOTENT if repeatable else Effect.REVERSIBLE)

@@ -1,5 +1,6 @@
 """Asks HTTP servers: one, or the several nodes of a service at once."""
 
+import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -60,13 +61,13 @@ class Http:
         if (self.url is None) == (not self.nodes):
             raise ValueError("expected either url (one node) or nodes (several)")
         for url in self._urls():
-            http.validate_url(url)
+            http.validate_url(url, key="nodes" if self.nodes else "url")
         if len(set(self.nodes)) < len(self.nodes):
             raise ValueError("nodes: the same URL stands there twice")
         http.validate_headers(self.headers)
         http.validate_statuses(self.status)
         if self.method == "HEAD" and (self.body is not None or self.json):
-            raise ValueError("method HEAD gets no body; body and json need GET")
+            raise ValueError("method: HEAD gets no body, so body and json need GET")
 
     @asynccontextmanager
     async def open(self, context: CheckContext) -> AsyncIterator[Probe]:
@@ -233,8 +234,7 @@ def mismatch(found: JsonValue, path: str, expected: object) -> str | None:
         return next((f'in "{path}": {why}' for why in wrong if why is not None), None)
     if found == expected and isinstance(found, bool) == isinstance(expected, bool):  # True == 1
         return None
-    text = repr(found)
-    return f'"{path}" is {text[:100]}, expected {expected!r}'
+    return f'"{path}" is {json.dumps(found)[:100]}, expected {json.dumps(expected, default=str)}'
 
 
 def reported_down(answer: http.Answer) -> list[str]:

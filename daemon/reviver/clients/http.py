@@ -80,23 +80,24 @@ class Answer:
         }
 
 
-def validate_url(url: str) -> None:
+def validate_url(url: str, *, key: str = "url") -> None:
     """
-    Refuse what is no address of an HTTP server.
+    Refuse what is no address of an HTTP server; *key* is where it stands in the settings.
 
     Raises:
         ValueError: What was expected.
     """
+    told = Redactor()(url)
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL as error:
-        raise ValueError(f"{url!r} is no URL: {error}") from None
+        raise ValueError(f'{key}: "{told}" is no URL: {error}') from None
     if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise ValueError(f'expected a URL such as "http://localhost:3000/health", got {url!r}')
+        raise ValueError(f'{key}: expected a URL such as "http://localhost:3000/health", got "{told}"')
     if parsed.port is not None and not 0 < parsed.port < 65536:
-        raise ValueError(f"{url!r} is no URL: there is no port {parsed.port}")
+        raise ValueError(f'{key}: "{told}" is no URL: there is no port {parsed.port}')
     if parsed.userinfo:
-        raise ValueError("a URL can't hold a password; use headers = { Authorization = { credential = … } }")
+        raise ValueError(f"{key}: a password must not stand in a URL; use headers with a secret Authorization")
 
 
 def validate_headers(headers: Mapping[str, Text]) -> None:
@@ -108,7 +109,7 @@ def validate_headers(headers: Mapping[str, Text]) -> None:
     """
     for name, value in headers_for_request(headers).items():
         if not _HEADER_NAME.fullmatch(name):
-            raise ValueError(f"headers: {name!r} is no name of a header")
+            raise ValueError(f'headers: "{name}" is no name of a header')
         if not _HEADER_VALUE.fullmatch(value):
             raise ValueError(f"headers: {name}: its value is empty, or has characters that HTTP does not allow")
 
@@ -291,8 +292,8 @@ def _span(status: int | str) -> range:
     else:
         start, dash, end = status.partition("-")
         if not start.isdigit() or (dash and not end.isdigit()):
-            raise ValueError(f'status: expected codes such as 200, "2xx" or "200-204", got {status!r}')
+            raise ValueError(f'status: expected codes such as 200, "2xx" or "200-204", got {json.dumps(status)}')
         first, last = int(start), int(end or start)
     if not 100 <= first <= last <= 599:
-        raise ValueError(f"status: expected codes from 100 to 599, got {status!r}")
+        raise ValueError(f"status: expected codes from 100 to 599, got {json.dumps(status)}")
     return range(first, last + 1)

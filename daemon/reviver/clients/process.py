@@ -155,7 +155,7 @@ def validate(argv: Sequence[str], env: Mapping[str, Text] | None = None) -> None
         raise ValueError("argv: a NUL character can't be passed to a program")
     for name, text in (env or {}).items():
         if not name or "=" in name or "\0" in name:
-            raise ValueError(f"env: {name!r} is no name of a variable")
+            raise ValueError(f'env: "{name}" is no name of a variable')
         if isinstance(text, str) and "\0" in text:
             raise ValueError(f"env: {name}: a NUL character can't be passed to a program")
 

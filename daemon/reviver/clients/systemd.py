@@ -108,11 +108,9 @@ def validate_unit(unit: str) -> None:
         ValueError: What was expected.
     """
     if len(unit) > 255 or not _UNIT.fullmatch(unit):
-        raise ValueError(f'unit: expected a name with its suffix, such as "redis-server.service", got {unit!r}')
+        raise ValueError(f'unit: expected a name with its suffix, such as "redis-server.service", got "{unit}"')
     if "@." in unit:
-        raise ValueError(
-            f"unit: {unit!r} is a template; name an instance of it, such as {unit.replace('@.', '@main.')!r}"
-        )
+        raise ValueError(f'unit: "{unit}" is a template; name an instance, such as "{unit.replace("@.", "@main.")}"')
 
 
 async def unit_state(unit: str, *, timeout: float = 2.0) -> UnitState:  # noqa: ASYNC109  said in the error
