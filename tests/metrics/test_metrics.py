@@ -2,9 +2,12 @@
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics_families
+from prometheus_client.parser import text_string_to_metric_families
 
 from metrics.happenings import MISCONF, REFUSED, changed, checked, fed, watched
 from reviver.metrics import Metrics
@@ -12,8 +15,7 @@ from reviver.model import events as e
 from reviver.model import journal as j
 from reviver.model.health import Health
 from reviver.model.incidents import fold
-from reviver.model.services import Budget
-from web.fakes import NOW, FakeClock, opened, restarted
+from web.fakes import NOW, FakeClock, opened, restarted, told
 
 BOTH = watched(("db", "postgres"), ("cache", "redis"))
 
@@ -29,12 +31,19 @@ def metrics(clock: FakeClock) -> Metrics:
 
 
 def figure(metrics: Metrics, name: str, **labels: str) -> float | None:
-    return metrics.registry.get_sample_value(name, labels)
+    return samples(metrics).get((name, frozenset(labels.items())))
+
+
+def samples(metrics: Metrics) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    page = metrics.render("")[0].decode()
+    found = [sample for family in text_string_to_metric_families(page) for sample in family.samples]
+    by_labels = {(one.name, frozenset(one.labels.items())): one.value for one in found}
+    assert len(by_labels) == len(found), "a series is there twice"
+    return by_labels
 
 
 def series_of(metrics: Metrics, service: str) -> list[str]:
-    samples = (sample for family in metrics.registry.collect() for sample in family.samples)
-    return [sample.name for sample in samples if sample.labels.get("service") == service]
+    return [name for name, labels in samples(metrics) if ("service", service) in labels]
 
 
 def test_each_answer_is_counted_by_what_came_of_it(metrics: Metrics) -> None:
@@ -152,10 +161,19 @@ def test_a_backoff_is_never_negative(metrics: Metrics, clock: FakeClock) -> None
     assert figure(metrics, "reviver_backoff_remaining_seconds", service="db") == 0
 
 
-def test_the_budget_counts_our_own_attempts_in_its_window(metrics: Metrics, clock: FakeClock) -> None:
-    for by in ("reviver", "reviver", "ada"):
-        fed(metrics, j.AttemptStarted(service="db", attempt=1, strategy="restart", by=by, steps=()))
-    metrics.budget_is(Budget(attempts=5, per=900.0))
+def attempt(by: str, *, acts: bool) -> list[e.Event]:
+    common: dict[str, Any] = {"service": "db", "incident": "db-1", "attempt": 1}
+    step = j.StepStarted(**common, step=0, action="wait", description="", effect="idempotent")
+    return [
+        j.AttemptStarted(**common, strategy="restart", by=by, steps=()),
+        *([step] if acts else []),
+        j.AttemptEnded(**common, strategy="restart", outcome="healed", message="", seconds=1.0),
+    ]
+
+
+def test_the_budget_counts_our_own_attempts_that_came_to_a_step(metrics: Metrics, clock: FakeClock) -> None:
+    fed(metrics, *attempt("reviver", acts=True), *attempt("reviver", acts=True))
+    fed(metrics, *attempt("ada", acts=True), *attempt("reviver", acts=False))
     assert figure(metrics, "reviver_budget_attempts") == 5
     assert figure(metrics, "reviver_budget_attempts_used") == 2
     clock.now += 900
@@ -212,16 +230,21 @@ def test_a_service_given_another_check_is_counted_under_the_new_kind(metrics: Me
     assert figure(metrics, "reviver_check_latency_seconds_count", kind="tcp") == 1
 
 
-def test_a_restarted_daemon_shows_what_its_earlier_life_left(metrics: Metrics, clock: FakeClock) -> None:
+def test_a_restarted_daemon_shows_what_its_earlier_life_left(clock: FakeClock) -> None:
+    metrics = Metrics(clock)
     records = restarted("db", "db-1")
     half_done = fold(records[:4])
-    handed_over = fold([*restarted("cache", "cache-1")[:1]])
+    lost = j.IncidentEscalated(service="cache", incident="cache-1", reason="spent")
+    handed_over = fold(told(opened("cache", "cache-1"), lost))
     assert half_done is not None
     assert handed_over is not None
     by_person = j.AttemptStarted(service="db", attempt=2, strategy="restart", by="ada", steps=())
     attempts = [records[1], j.Record(entry=by_person, at=NOW, age=5.0)]
     metrics.restore([half_done, handed_over], attempts)
+    fed(metrics, BOTH)
     assert figure(metrics, "reviver_incidents_open", service="db") == 1
+    assert figure(metrics, "reviver_incidents_escalated", service="db") == 0
+    assert figure(metrics, "reviver_incidents_escalated", service="cache") == 1
     assert figure(metrics, "reviver_budget_attempts_used") == 1
     clock.now += 900 - records[1].age
     assert figure(metrics, "reviver_budget_attempts_used") == 0
@@ -229,10 +252,12 @@ def test_a_restarted_daemon_shows_what_its_earlier_life_left(metrics: Metrics, c
     assert figure(metrics, "reviver_steps_total", action="systemd.restart", outcome="done") == 1
 
 
-def test_a_recovered_incident_of_an_earlier_life_is_not_open(metrics: Metrics) -> None:
+def test_a_recovered_incident_of_an_earlier_life_is_not_open(clock: FakeClock) -> None:
+    metrics = Metrics(clock)
     incident = fold(restarted("db", "db-1"))
     assert incident is not None
     metrics.restore([incident], [])
+    fed(metrics, BOTH)
     assert figure(metrics, "reviver_incidents_open", service="db") == 0
 
 
@@ -242,6 +267,24 @@ def test_open_metrics_carries_the_incident_as_an_exemplar(metrics: Metrics) -> N
     assert content_type.startswith("application/openmetrics-text")
     assert b'# {incident="db-1xxx' in page
     assert page.endswith(b"# EOF\n")
+
+
+def test_both_formats_tell_the_same(metrics: Metrics) -> None:
+    fed(metrics)
+    strict = open_metrics_families(metrics.render("application/openmetrics-text; version=1.0.0")[0].decode())
+    told = {(s.name, frozenset(s.labels.items())): s.value for family in strict for s in family.samples}
+    ours = {name: value for name, value in samples(metrics).items() if name[0].startswith("reviver_")}
+    assert {name: value for name, value in told.items() if name[0].startswith("reviver_")} == ours
+
+
+def test_a_name_with_quotes_and_line_breaks_is_one_label(metrics: Metrics) -> None:
+    odd = 'a "b" \\ c\nreviver_forged 1'
+    fed(metrics, watched((odd, "tcp")), checked(odd, "tcp"))
+    held = j.RecoveryHeld(service=odd, guard='"}', reason="odd")
+    fed(metrics, held)
+    assert figure(metrics, "reviver_checks_total", service=odd, kind="tcp", outcome="healthy") == 1
+    assert figure(metrics, "reviver_recovery_held_total", service=odd, guard='"}') == 1
+    assert figure(metrics, "reviver_forged") is None
 
 
 def test_the_plain_page_has_no_created_series(metrics: Metrics) -> None:

@@ -8,12 +8,11 @@ a healthy check costs about a microsecond, and a service that the settings no lo
 
 import platform
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.metrics_core import GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
 
 from reviver import __version__
@@ -26,7 +25,7 @@ from reviver.model.ports import Clock
 from reviver.model.services import Budget
 
 from . import families
-from .families import Distribution, ServiceCounts
+from .families import Distribution, Page, ServiceCounts, label_pair
 
 LATENCY_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 LATENESS_BUCKETS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -45,7 +44,7 @@ class Metrics:
 
     def __init__(self, clock: Clock) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # else each histogram grows a `_created` gauge
-        self.registry = CollectorRegistry()
+        self._registry = CollectorRegistry()
         self._clock = clock
         self._services: dict[str, ServiceCounts] = {}
         self._latency: dict[str, Distribution] = {}
@@ -53,6 +52,8 @@ class Metrics:
         self._actions: dict[str, str] = {}
         self._budget: Budget | None = None
         self._attempts_at: deque[float] = deque(maxlen=10_000)
+        self._unspent: dict[str, float] = {}
+        self._left_open: dict[str, IncidentState] = {}
         self._define()
         self._handlers: Mapping[type, Callable[[Any], object]] = {
             e.Checked: self._checked,
@@ -84,12 +85,11 @@ class Metrics:
     def restore(self, incidents: Iterable[Incident], attempts: Iterable[j.Record]) -> None:
         """
         Take over what an earlier life of the daemon left: its unfinished incidents, and the ``attempt_started``
-        records that still count for the budget. To be called once the services are known.
+        records that still count for the budget. To be called before the services are told of.
         """
         for incident in incidents:
-            row = self._services.get(incident.service)
-            if row is not None:
-                row.incident = incident.state if incident.state in _OPEN else None
+            if incident.state in _OPEN:
+                self._left_open[incident.service] = incident.state
             for step in (step for attempt in incident.attempts for step in attempt.steps if step.outcome is None):
                 self._actions[incident.service] = step.action
         now = self._clock.monotonic()
@@ -103,17 +103,18 @@ class Metrics:
     def render(self, accept: str) -> tuple[bytes, str]:
         """The page and its content type, in the format that the ``Accept`` header asks for."""
         encoder, content_type = choose_encoder(accept)
-        return encoder(self.registry), content_type
+        page = Page(openmetrics=content_type.startswith("application/openmetrics-text"))
+        self._write(page)
+        return bytes(page) + encoder(self._registry), content_type
 
     def _define(self) -> None:
         def gauge(name: str, text: str, value: float) -> Gauge:
-            defined = Gauge(name, text, registry=self.registry)
+            defined = Gauge(name, text, registry=self._registry)
             defined.set(value)
             return defined
 
-        self.registry.register(self)
-        ProcessCollector(registry=self.registry)
-        build = Info("reviver_build", "The running program's version; the value is always 1.", registry=self.registry)
+        ProcessCollector(registry=self._registry)
+        build = Info("reviver_build", "The running program's version; the value is always 1.", registry=self._registry)
         build.info({"version": __version__, "python": platform.python_version()})
         self._journal_writable = gauge("reviver_journal_writable", "Whether the journal can be written: 1 or 0.", 1)
         self._observer_suspect = gauge(
@@ -131,23 +132,23 @@ class Metrics:
             "reviver_loop_lag_seconds",
             "How late reviver's own event loop was, each time that it was noticeably late.",
             buckets=LATENESS_BUCKETS,
-            registry=self.registry,
+            registry=self._registry,
         )
         self._steps = Counter(
-            "reviver_steps_total", "Steps ended, by action and outcome.", ("action", "outcome"), registry=self.registry
+            "reviver_steps_total", "Steps ended, by action and outcome.", ("action", "outcome"), registry=self._registry
         )
         self._detection = Histogram(
             "reviver_detection_seconds",
-            "From the first failure to the confirmed verdict, for each incident opened.",
+            "From the first failed question to the confirmed verdict, for each incident opened.",
             buckets=DETECTION_BUCKETS,
-            registry=self.registry,
+            registry=self._registry,
         )
         self._recovery = Histogram(
             "reviver_recovery_seconds",
             "From the first failure to the verified recovery, by what brought it: a strategy, or the service itself.",
             ("by",),
             buckets=RECOVERY_BUCKETS,
-            registry=self.registry,
+            registry=self._registry,
         )
 
     # What happens to one check: the hot path.
@@ -196,7 +197,9 @@ class Metrics:
             row = self._services.get(name)
             if row is None or row.kind != kind:
                 distribution = self._latency.setdefault(kind, Distribution(LATENCY_BUCKETS))
-                self._services[name] = ServiceCounts(kind, distribution)
+                row = ServiceCounts(label_pair("service", name), kind, distribution)
+                row.incident = self._left_open.pop(name, None)
+                self._services[name] = row
         for kind in self._latency.keys() - {row.kind for row in self._services.values()}:
             del self._latency[kind]
 
@@ -218,7 +221,7 @@ class Metrics:
         self._detection.observe(event.failing_for, {"incident": event.incident[:100]})
         row = self._incident_is(event, IncidentState.OPEN)
         if row is not None:
-            row.incidents[event.fault, event.severity] += 1
+            row.incidents[_labels(fault=event.fault, severity=event.severity)] += 1
 
     def _incident_escalated(self, event: j.IncidentEscalated) -> None:
         row = self._incident_is(event, IncidentState.ESCALATED)
@@ -233,61 +236,57 @@ class Metrics:
     def _recovery_held(self, event: j.RecoveryHeld) -> None:
         row = self._services.get(event.service)
         if row is not None:
-            row.held[event.guard] += 1
+            row.held[_labels(guard=event.guard)] += 1
 
     def _attempt_started(self, event: j.AttemptStarted) -> None:
         self._incident_is(event, IncidentState.OPEN)
         if event.by == REVIVER:
-            self._attempts_at.append(self._clock.monotonic())
+            self._unspent[event.service] = self._clock.monotonic()
 
     def _attempt_ended(self, event: j.AttemptEnded) -> None:
+        self._unspent.pop(event.service, None)
         row = self._services.get(event.service)
         if row is not None:
-            row.attempts[event.strategy, event.outcome] += 1
+            row.attempts[_labels(strategy=event.strategy, outcome=event.outcome)] += 1
             row.retry_at = None if event.retry_in is None else self._clock.monotonic() + event.retry_in
 
     def _step_started(self, event: j.StepStarted) -> None:
         self._actions[event.service] = event.action
+        started = self._unspent.pop(event.service, None)
+        if started is not None:  # the budget counts attempts that came to a step
+            self._attempts_at.append(started)
 
     def _step_ended(self, event: j.StepEnded) -> None:
         self._steps.labels(self._actions.pop(event.service, "unknown"), event.outcome).inc()
 
     # The page. Each `list(…)` is one step for the other thread, so nothing changes under its feet.
 
-    def collect(self) -> Iterator[Metric]:
-        """What is counted by service and by kind, as the library's registry wants it."""
-        rows = list(self._services.items())
-        yield from families.checks(rows)
-        yield from self._distributions()
-        yield from families.health(rows)
-        yield from families.incidents(rows)
-        yield from families.recoveries(rows, self._clock.monotonic())
-        yield from self._budgets()
-
-    def _distributions(self) -> Iterator[Metric]:
-        latency = HistogramMetricFamily(
-            "reviver_check_latency_seconds", "From the question to the answer, or to giving up.", labels=["kind"]
-        )
-        for kind, distribution in list(self._latency.items()):
-            latency.add_metric([kind], distribution.buckets(), distribution.sum)
-        yield latency
-        yield HistogramMetricFamily(
-            "reviver_check_lateness_seconds",
-            "How long after its due time a question was asked.",
-            buckets=self._lateness.buckets(),
-            sum_value=self._lateness.sum,
-        )
-
-    def _budgets(self) -> Iterator[Metric]:
+    def _write(self, page: Page) -> None:
+        rows = list(self._services.values())
+        families.checks(page, rows)
+        families.health(page, rows)
+        families.incidents(page, rows)
+        families.recoveries(page, rows, self._clock.monotonic())
+        self._write_distributions(page)
         if self._budget is not None:
-            window_began = self._clock.monotonic() - self._budget.per
-            yield GaugeMetricFamily(
-                "reviver_budget_attempts",
-                "Attempts that reviver may make by itself in the budget's window, over all services.",
-                self._budget.attempts,
-            )
-            yield GaugeMetricFamily(
-                "reviver_budget_attempts_used",
-                "Attempts that reviver made by itself in the budget's window.",
-                sum(at > window_began for at in list(self._attempts_at)),
-            )
+            self._write_budget(page, self._budget)
+
+    def _write_distributions(self, page: Page) -> None:
+        name = "reviver_check_latency_seconds"
+        kinds = list(self._latency.items())
+        lines = (line for kind, d in kinds for line in d.lines(name, label_pair("kind", kind)))
+        page.metric(name, "histogram", "From the question to the answer, or to giving up.", lines)
+        name = "reviver_check_lateness_seconds"
+        page.metric(name, "histogram", "How long after its due time a question was asked.", self._lateness.lines(name))
+
+    def _write_budget(self, page: Page, budget: Budget) -> None:
+        name, text = "reviver_budget_attempts", "Attempts that reviver may make by itself in the budget's window."
+        page.metric(name, "gauge", text, [f"{name} {budget.attempts}\n"])
+        window_began = self._clock.monotonic() - budget.per
+        used = sum(at > window_began for at in list(self._attempts_at))
+        name, text = "reviver_budget_attempts_used", "Attempts that reviver made by itself in the budget's window."
+        page.metric(name, "gauge", text, [f"{name} {used}\n"])
+
+
+def _labels(**labels: str) -> str:
+    return ",".join(label_pair(name, value) for name, value in labels.items())

@@ -1,6 +1,6 @@
 """What may be read: metrics, liveness, health, incidents. Changes nothing."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 import anyio
@@ -10,10 +10,10 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from reviver import __version__
-from reviver.model.control import Control
+from reviver.model.control import Control, ServiceView
 from reviver.model.health import Health
 from reviver.model.incidents import fold
-from reviver.model.journal import Journal
+from reviver.model.journal import Journal, Record
 
 from .answers import Json
 from .json import incident_json, incident_summary, service_json
@@ -33,6 +33,7 @@ GET  /api/v1/incidents/ID        one incident with its timeline, attempts and ev
 """
 
 T = TypeVar("T")
+W = TypeVar("W")
 
 
 class Scraped(Protocol):
@@ -44,14 +45,19 @@ class Scraped(Protocol):
 
 
 class Pages:
-    """The pages that only tell."""
+    """
+    The pages that only tell.
+
+    What may be long is written in a thread, so that the event loop goes on watching, and by one thread at a time, so
+    that many who ask at once can't starve it.
+    """
 
     def __init__(self, control: Control, metrics: Scraped, journal: Journal, index: str) -> None:
         self._control = control
         self._metrics = metrics
         self._journal = journal
         self._index = index
-        self._one_scrape = anyio.Semaphore(1)
+        self._lane = anyio.CapacityLimiter(1)
 
     def routes(self) -> list[Route]:
         """Where they are."""
@@ -72,10 +78,9 @@ class Pages:
         return PlainTextResponse(self._index)
 
     async def metrics(self, request: Request) -> Response:
-        """For Prometheus. Rendered in a thread: with thousands of services it takes a while."""
-        async with self._one_scrape:
-            accept = request.headers.get("accept", "")
-            body, content_type = await anyio.to_thread.run_sync(self._metrics.render, accept)
+        """For Prometheus."""
+        accept = request.headers.get("accept", "")
+        body, content_type = await self._written(self._metrics.render, accept)
         return Response(body, headers={"content-type": content_type})
 
     async def healthy(self, _request: Request) -> Response:
@@ -89,28 +94,44 @@ class Pages:
 
     async def health(self, _request: Request) -> Response:
         """Every service. Always 200: the daemon is well when it can tell that others aren't."""
-        views = self._control.health()
-        return Json(
-            {
-                "healthy": all(view.health == Health.UP for view in views.values()),
-                "services": {name: service_json(view) for name, view in views.items()},
-            }
-        )
+        return await self._written(_health, self._control.health())
 
     async def incidents(self, request: Request) -> Response:
         """The newest incidents, newest first."""
         service, limit = request.query_params.get("service"), _limit(request.query_params)
         found = await _within(lambda: self._journal.incidents(limit=limit, service=service))
-        folded = (fold(records) for records in found)
-        return Json({"incidents": [incident_summary(incident) for incident in folded if incident is not None]})
+        return await self._written(_incidents, found)
 
     async def incident(self, request: Request) -> Response:
         """One incident in full."""
         name = request.path_params["incident"]
-        incident = fold(await _within(lambda: self._journal.incident(name)))
-        if incident is None:
+        records = await _within(lambda: self._journal.incident(name))
+        answer = await self._written(_incident, records)
+        if answer is None:
             raise HTTPException(404, f'there is no incident "{name}"; GET /api/v1/incidents lists the latest')
-        return Json(incident_json(incident))
+        return answer
+
+    async def _written(self, write: Callable[[W], T], what: W) -> T:
+        return await anyio.to_thread.run_sync(write, what, limiter=self._lane)
+
+
+def _health(views: Mapping[str, ServiceView]) -> Response:
+    return Json(
+        {
+            "healthy": all(view.health == Health.UP for view in views.values()),
+            "services": {name: service_json(view) for name, view in views.items()},
+        }
+    )
+
+
+def _incidents(found: Sequence[Sequence[Record]]) -> Response:
+    folded = (fold(records) for records in found)
+    return Json({"incidents": [incident_summary(incident) for incident in folded if incident is not None]})
+
+
+def _incident(records: Sequence[Record]) -> Response | None:
+    incident = fold(records)
+    return None if incident is None else Json(incident_json(incident))
 
 
 async def _within(read: Callable[[], Awaitable[T]]) -> T:
