@@ -241,6 +241,8 @@ class _Narrator:
     def _services_changed(self, event: e.ServicesChanged) -> None:
         for name in event.removed:
             self._unknown.pop(name, None)
+        if not event.added and not event.removed:
+            return
         self._say(
             "info",
             "services.changed",

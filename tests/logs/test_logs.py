@@ -213,6 +213,12 @@ def test_a_thousand_new_services_make_one_short_line() -> None:
     assert len(output.getvalue()) < 1000
 
 
+def test_a_reload_that_changes_no_service_makes_no_line_about_services() -> None:
+    tell, output = listening()
+    tell(e.ServicesChanged(added=(), removed=()))
+    assert output.lines == []
+
+
 def test_no_secret_is_in_any_line_of_ours_or_of_a_library() -> None:
     tell, output = listening("debug", "hunter2")
     leaky = Fault(kind=FaultKind.AUTH_FAILED, message="postgresql://fuse:s3cret@localhost refused hunter2")

@@ -15,6 +15,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from metrics.happenings import checked, fed
+from reviver.clients.clock import SystemClock
 from reviver.metrics import Metrics
 from reviver.web import Shown, public_app, serve_tcp
 from servers import LOOPBACK, Server, free_port, until
@@ -126,7 +127,7 @@ async def scraping(directory: Path, app: Any) -> AsyncIterator[Prometheus]:
 
 
 async def test_a_real_prometheus_sees_the_figures_that_were_told(tmp_path: Path) -> None:
-    metrics = fed(Metrics(FakeClock()))
+    metrics = fed(Metrics(SystemClock()))
     app = public_app(Shown(control=FakeControl(), metrics=metrics, journal=FakeJournal()))
     async with scraping(tmp_path, app) as prometheus:
 

@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import anyio
+
 from reviver.model import journal as j
 from reviver.model.control import ControlRefused, ServiceView
 from reviver.model.faults import FaultKind
@@ -15,12 +17,13 @@ NOW = 1_700_000_000.0
 
 @dataclass
 class FakeClock:
-    """Stands still until it is told otherwise."""
+    """Stands still until it is told otherwise. As the real one, it tells the monotonic time to the event loop alone."""
 
     now: float = 1000.0
     unix: float = NOW
 
     def monotonic(self) -> float:
+        anyio.current_time()
         return self.now
 
     def boottime(self) -> float:

@@ -39,7 +39,8 @@ class Metrics:
     """
     Counts events, and renders the counts.
 
-    ``on_event`` is for the event loop's thread; ``render`` may run in another, where it holds nobody up.
+    ``on_event`` is for the event loop's thread; ``render`` may run in another, where it holds nobody up. The clock's
+    monotonic time can't be had there, so what is counted down here goes by the time since boot.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -92,7 +93,7 @@ class Metrics:
                 self._left_open[incident.service] = incident.state
             for step in (step for attempt in incident.attempts for step in attempt.steps if step.outcome is None):
                 self._actions[incident.service] = step.action
-        now = self._clock.monotonic()
+        now = self._clock.boottime()
         ages = (r.age for r in attempts if isinstance(r.entry, j.AttemptStarted) and r.entry.by == REVIVER)
         self._attempts_at.extend(sorted(now - age for age in ages))
 
@@ -241,14 +242,14 @@ class Metrics:
     def _attempt_started(self, event: j.AttemptStarted) -> None:
         self._incident_is(event, IncidentState.OPEN)
         if event.by == REVIVER:
-            self._unspent[event.service] = self._clock.monotonic()
+            self._unspent[event.service] = self._clock.boottime()
 
     def _attempt_ended(self, event: j.AttemptEnded) -> None:
         self._unspent.pop(event.service, None)
         row = self._services.get(event.service)
         if row is not None:
             row.attempts[_labels(strategy=event.strategy, outcome=event.outcome)] += 1
-            row.retry_at = None if event.retry_in is None else self._clock.monotonic() + event.retry_in
+            row.retry_at = None if event.retry_in is None else self._clock.boottime() + event.retry_in
 
     def _step_started(self, event: j.StepStarted) -> None:
         self._actions[event.service] = event.action
@@ -266,7 +267,7 @@ class Metrics:
         families.checks(page, rows)
         families.health(page, rows)
         families.incidents(page, rows)
-        families.recoveries(page, rows, self._clock.monotonic())
+        families.recoveries(page, rows, self._clock.boottime())
         self._write_distributions(page)
         if self._budget is not None:
             self._write_budget(page, self._budget)
@@ -282,7 +283,7 @@ class Metrics:
     def _write_budget(self, page: Page, budget: Budget) -> None:
         name, text = "reviver_budget_attempts", "Attempts that reviver may make by itself in the budget's window."
         page.metric(name, "gauge", text, [f"{name} {budget.attempts}\n"])
-        window_began = self._clock.monotonic() - budget.per
+        window_began = self._clock.boottime() - budget.per
         used = sum(at > window_began for at in list(self._attempts_at))
         name, text = "reviver_budget_attempts_used", "Attempts that reviver made by itself in the budget's window."
         page.metric(name, "gauge", text, [f"{name} {used}\n"])

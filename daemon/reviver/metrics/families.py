@@ -63,7 +63,7 @@ class ServiceCounts:
     incident: IncidentState | None = None
     """Only while it is open or handed over."""
     retry_at: float | None = None
-    """On the monotonic axis."""
+    """Seconds since boot."""
     incidents: Tally[str] = field(default_factory=Tally)
     """By the labels of the series but the service's; those below, too."""
     attempts: Tally[str] = field(default_factory=Tally)
@@ -184,7 +184,7 @@ def incidents(page: Page, rows: Rows) -> None:
 
 
 def recoveries(page: Page, rows: Rows, now: float) -> None:
-    """What was done about it; *now* on the monotonic axis."""
+    """What was done about it; *now* in seconds since boot."""
     page.by_service(
         "reviver_attempts_total",
         "counter",
