@@ -9,7 +9,7 @@ import pytest
 
 from reviver.kinds import Kinds, installed
 from reviver.model.checks import Check
-from reviver.settings import KindUnusable
+from reviver.settings import KindUnusable, SettingsError, parse
 from reviver.settings.schema import schema
 from settings.samples import KINDS, Db
 
@@ -104,3 +104,12 @@ def test_kinds_can_be_given_as_classes() -> None:
     kind: type[Check] | None = KINDS.check("db")
     assert kind is Db
     assert KINDS.check_names() == ["db", "ping", "queue"]
+
+
+def test_a_kind_that_cannot_be_loaded_is_a_problem_at_the_line_that_names_it(packages: Path) -> None:
+    _package(packages, "acme_i", "nats_i = acme_i:Nats", "import no_such_client\n")
+    with pytest.raises(SettingsError) as caught:
+        parse('[services.a]\n\ncheck = "nats_i"\n', installed(), path=Path("reviver.toml"))
+    assert str(caught.value) == (
+        'reviver.toml:3: services.a.check: check "nats_i" needs the Python module "no_such_client", which is missing'
+    )

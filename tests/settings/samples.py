@@ -78,6 +78,7 @@ class Db(_Check):
     flavour: Literal["plain", "spicy"] = "plain"
     path: Path | None = None
     limit: Threshold = Threshold()
+    limits: tuple[Threshold, ...] = ()
     codes: frozenset[int] = frozenset({200, 204})
 
     faults: ClassVar[frozenset[FaultKind]] = frozenset(

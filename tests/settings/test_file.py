@@ -216,3 +216,14 @@ def test_an_address_without_host_or_port_is_an_error(listen: str) -> None:
 @pytest.mark.parametrize("listen", ["127.0.0.1:7337", "localhost:0", "[::1]:7337", "0.0.0.0:65535"])
 def test_an_address_with_host_and_port_is_taken(listen: str) -> None:
     assert read(f'daemon.listen = "{listen}"').daemon.listen == listen
+
+
+def test_what_is_nested_beyond_reason_is_refused_and_ends_nothing() -> None:
+    assert str(_refused("[services]\na = " + "[" * 300 + "]" * 300)) == "reviver.toml:2: nested too deeply"
+    assert str(_refused("a = " + "[" * 5000)) == "reviver.toml: arrays or tables are nested too deeply"
+
+
+def _refused(text: str) -> SettingsError:
+    with pytest.raises(SettingsError) as caught:
+        read(text)
+    return caught.value

@@ -82,6 +82,14 @@ def test_what_is_no_file_is_refused_and_nobody_waits_for_a_fifo(tmp_path: Path) 
         resolve({"file": "secret"})
 
 
+@pytest.mark.parametrize("form", ["file", "credential"])
+def test_what_the_system_refuses_to_read_is_told_with_the_reason(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/")
+    name = "x" * 300
+    with pytest.raises(ValueError, match=r"x can't be read: File name too long$"):
+        resolve({form: f"/{name}" if form == "file" else name})
+
+
 @pytest.mark.parametrize("reference", [{"env": ""}, {"env": 5}])
 def test_a_reference_without_a_name_is_refused(reference: dict[str, str]) -> None:
     with pytest.raises(ValueError, match="expected a name in quotation marks after env ="):

@@ -98,6 +98,11 @@ def test_a_service_can_borrow_only_from_another_service(service: str, told: str)
     assert problem(f"{text}service = {service}") == f"8: services.tasks.service: {told}"
 
 
+def test_of_an_unknown_check_only_the_check_is_told() -> None:
+    text = f'[services]\na = {PING}\nb = {{ check = "pong", service = "a", anything = 1 }}'
+    assert problem(text) == '3: services.b.check: "pong" is no kind of check; did you mean "ping"?'
+
+
 def test_a_kind_that_borrows_nothing_takes_no_service() -> None:
     text = f'[services]\na = {PING}\nb = {{ check = "ping", address = "x", service = "a" }}'
     assert problem(text) == (

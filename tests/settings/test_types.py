@@ -22,7 +22,11 @@ DATE = "a date or a time has no place here; a text stands in quotation marks"
         ('tls = "true"', 'tls: expected true or false, found "true"; did you mean true?'),
         ('tables = "users"', "tables: expected an array, found a string; put it in brackets"),
         ("tables = [1]", 'tables[0]: expected a string, found 1; did you mean "1"?'),
-        ("tables = {}", "tables: expected an array, found a table"),
+        (
+            "tables = {}",
+            "tables: expected an array, found a table; each table of an array is headed [[…]], or stands in brackets",
+        ),
+        ('pidfile = "/run\\u0000"', r'pidfile: expected an absolute path, found "/run\u0000"'),
         ("wait = 5", 'wait: expected a duration with a unit, found 5; did you mean "5s"?'),
         ("wait = 1.5", 'wait: expected a duration with a unit, found 1.5; did you mean "1.5s"?'),
         (
@@ -43,6 +47,7 @@ DATE = "a date or a time has no place here; a text stands in quotation marks"
         ('flavour = "x"', 'flavour: "x" is unknown here; there are "plain", "spicy"'),
         ("flavour = 1", 'flavour: expected one of "plain", "spicy", found 1'),
         ("limit = { wran = 1 }", 'limit.wran: unknown key; did you mean "warn"?'),
+        ("limits = [{}, { wran = 1 }]", 'limits[1].wran: unknown key; did you mean "warn"?'),
         ("limit = 5", "limit: expected a table, found a number"),
         ("path = 07:32:00", f"path: {DATE}"),
         ("codes = [200, 20.5]", "codes[1]: expected a whole number, found 20.5"),

@@ -68,7 +68,8 @@ def parse_size(text: object) -> int:
 
 def _written_duration(value: object) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool):
-        raise ValueError(f'expected a duration with a unit, found {value}; did you mean "{value}s"?')
+        meant = f'; did you mean "{value}s"?' if value >= 0 else ""
+        raise ValueError(f"expected a duration with a unit, found {value}{meant}")
     try:
         return parse_duration(value)
     except ValueError as error:
@@ -77,7 +78,8 @@ def _written_duration(value: object) -> float:
 
 def _written_size(value: object) -> int:
     if isinstance(value, int | float) and not isinstance(value, bool):
-        raise ValueError(f'expected a size with a unit, found {value}; did you mean "{value}B"?')
+        meant = f'; did you mean "{value}B"?' if value >= 0 else ""
+        raise ValueError(f"expected a size with a unit, found {value}{meant}")
     try:
         return parse_size(value)
     except ValueError as error:

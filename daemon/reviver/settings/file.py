@@ -21,6 +21,7 @@ from .services import services
 from .syntax import SyntaxProblem, document
 from .tables import DaemonTable, FileTable, LogLevel
 
+DEPTH_MAX: Final = 50
 _PASSWORD_IN_URL: Final = re.compile(r"://[^\s/:@]*:([^\s/@]+)@")
 
 
@@ -92,6 +93,9 @@ def parse(
     for place, value in values(written):
         if isinstance(value, date | time):
             reading.findings.error(place, "a date or a time has no place here; a text stands in quotation marks")
+        if len(place) > DEPTH_MAX:
+            problem = Problem(file=path, line=lines(text)[place], key="", message="nested too deeply")
+            raise SettingsError([problem])
     reading.typed(FileTable, written, ())
     daemon = _daemon(reading, _table(written, "daemon"), environ)
     found = services(reading, _table(written, "services"))

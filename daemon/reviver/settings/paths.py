@@ -51,7 +51,7 @@ def _first(directories: str) -> str:
 
 def absolute(written: str) -> str:
     """*written*, if it is an absolute path: the daemon's working directory is not the writer's."""
-    if not written.startswith("/"):
+    if not written.startswith("/") or "\0" in written:
         raise ValueError(f"expected an absolute path, found {quoted(written)}")
     return written
 

@@ -21,7 +21,11 @@ def resolve(reference: dict[str, str]) -> str:
     [(form, name)] = reference.items()
     if not isinstance(name, str) or not name:
         raise ValueError(f"expected a name in quotation marks after {form} =")
-    secret = {"env": _from_environment, "file": _from_file, "credential": _from_credential}[form](name)
+    source = {"env": _from_environment, "file": _from_file, "credential": _from_credential}[form]
+    try:
+        secret = source(name)
+    except OSError as error:
+        raise ValueError(f"{form} {name} can't be read: {error.strerror}") from error
     if not secret:
         raise ValueError(f"the secret from {form} {name} is empty")
     return secret
@@ -65,13 +69,10 @@ def _from_credential(name: str) -> str:
 
 
 def _read(path: Path) -> str:
-    try:
-        if not path.is_file():  # reading a fifo would wait for ever
-            raise ValueError(f"{path} is no regular file" if path.exists() else f"{path} doesn't exist")
-        with path.open("rb") as file:
-            content = file.read(SIZE_MAX + 1)
-    except OSError as error:
-        raise ValueError(f"{path} can't be read: {error.strerror}") from error
+    if not path.is_file():  # reading a fifo would wait for ever
+        raise ValueError(f"{path} is no regular file" if path.exists() else f"{path} doesn't exist")
+    with path.open("rb") as file:
+        content = file.read(SIZE_MAX + 1)
     if len(content) > SIZE_MAX:
         raise ValueError(f"{path} is longer than {SIZE_MAX} bytes: no secret")
     try:

@@ -103,9 +103,11 @@ def _check_dependencies(reading: Reading, tables: Mapping[str, Any]) -> None:
     for name, table in tables.items():
         written = table.get("depends_on") if isinstance(table, Mapping) else None
         for i, other in enumerate(written if isinstance(written, list) else []):
+            if not isinstance(other, str):
+                continue  # told with the service's own keys
             if other in tables:
                 depends_on.setdefault(name, []).append(other)
-            elif isinstance(other, str):
+            else:
                 text = f"there is no service {quoted(other)}{suggestion(other, tables.keys() - {name})}"
                 reading.findings.error(("services", name, "depends_on", i), text)
     for circle in cycles(depends_on):

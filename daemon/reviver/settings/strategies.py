@@ -79,9 +79,11 @@ def _faults(reading: Reading, written: object, place: Place, owner: Owner) -> fr
     known = frozenset(FaultKind) if owner.check is None else owner.check.faults
     faults = []
     for i, name in enumerate(written if isinstance(written, list) else []):
+        if not isinstance(name, str):
+            continue  # told with the strategy's own keys
         if name in known:
             faults.append(FaultKind(name))
-        elif isinstance(name, str):
+        else:
             whose = "fault" if owner.check is None else f"fault of check {quoted(owner.kind)}"
             reading.findings.error((*place, i), f"{quoted(name)} is no {whose}{suggestion(name, known)}")
     return frozenset(faults)

@@ -15,7 +15,7 @@ _DECLARED_TWICE: Final = re.compile(r"Cannot (?:declare|mutate immutable namespa
 class SyntaxProblem(Exception):
     """A text is no TOML."""
 
-    def __init__(self, message: str, line: int) -> None:
+    def __init__(self, message: str, line: int | None = None) -> None:
         super().__init__(message)
         self.line = line
 
@@ -31,6 +31,8 @@ def document(text: str) -> dict[str, Any]:
         return tomli.loads(text)
     except tomli.TOMLDecodeError as error:
         raise SyntaxProblem(_said(error, text.split("\n")), error.lineno) from error
+    except RecursionError as error:
+        raise SyntaxProblem("arrays or tables are nested too deeply") from error
 
 
 def _said(error: tomli.TOMLDecodeError, rows: Sequence[str]) -> str:

@@ -125,6 +125,8 @@ def _expected(errors: Sequence[ErrorDetails], value: object, *, echo: bool) -> s
     first = errors[0]
     if isinstance(value, str) and wanted == "an array":
         return "expected an array, found a string; put it in brackets"
+    if isinstance(value, Mapping) and wanted == "an array":
+        return "expected an array, found a table; each table of an array is headed [[…]], or stands in brackets"
     if not echo or wanted == "a table":  # headers, arguments: who knows what was written there
         return f"expected {wanted}, found {_shown(value, echo=False)}"
     if first["type"] in _ONE_OF and isinstance(value, str):
@@ -169,7 +171,5 @@ def _shown(value: object, *, echo: bool) -> str:
             return quoted(value) if echo else "a string"
         case bool():
             return str(value).lower()
-        case int() | float():
-            return str(value) if echo else "a number"
         case _:
-            return "nothing"
+            return str(value) if echo else "a number"
