@@ -17,9 +17,9 @@ def delay(attempt: int, policy: Backoff, *, random: float) -> float:
     Source of the jitters: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/; unlike there,
     "full" starts from the initial pause and not from zero, for a retry at once is what backoff is to prevent.
     """
-    ceiling = policy.max
-    if policy.factor ** min(attempt - 1, 64) * policy.initial < policy.max:
-        ceiling = policy.initial * policy.factor ** (attempt - 1)
+    ceiling = min(policy.initial, policy.max)
+    for _ in range(attempt - 1):
+        ceiling = min(ceiling * policy.factor, policy.max)
     match policy.jitter:
         case Jitter.NONE:
             return ceiling

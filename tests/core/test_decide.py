@@ -1,0 +1,498 @@
+"""What to do about one service."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from fakes import Act, Answer, Target, answered, service, strategy
+from reviver.core import decide
+from reviver.core.decide import Close, Escalate, Hold, LookAt, NoteFault, Open, Refused, Start, State
+from reviver.core.guards import Situation
+from reviver.core.health import Sample
+from reviver.model.actions import Effect
+from reviver.model.faults import FaultKind
+from reviver.model.health import Health
+from reviver.model.ports import Outcome
+from reviver.model.services import Budget, DaemonPolicy, Mode, Service, Strategy
+
+ILL = FaultKind.UNREACHABLE
+OTHER = FaultKind.DATABASE_MISSING
+POLICY = DaemonPolicy(budget=Budget(attempts=1000, per=900.0))
+CALM = Situation(policy=POLICY)
+PLENTY = (Budget(attempts=1000, per=900.0),)
+
+RESTART = strategy(Act(), name="restart", attempts=2)
+FAILOVER = strategy(Act(), name="failover", attempts=1)
+
+
+class Patient:
+    """A service in the hands of the core: answers in, commands out."""
+
+    def __init__(self, *ladder: Strategy, situation: Situation = CALM, **settings: Any) -> None:
+        self.service: Service = service(Target("db"), *ladder, budgets=PLENTY, **settings)
+        self.situation = situation
+        self.state = State()
+        self.now = 0.0
+        self.commands: list[decide.Command] = []
+
+    def answers(self, *answers: Answer, every: float = 1.0) -> "Patient":
+        for answer in answers:
+            self.now += every
+            sample = Sample(result=answered(answer), asked_at=self.now - 0.5, answered_at=self.now)
+            self.state = decide.on_answer(self.state, sample, self.service)
+            self.look()
+        return self
+
+    def look(self, *, at: float | None = None, situation: Situation | None = None) -> "Patient":
+        self.now = self.now if at is None else at
+        self.situation = situation or self.situation
+        return self._take(decide.consider(self.state, self.service, self.situation, now=self.now))
+
+    def ends(self, outcome: Outcome, *, after: float = 5.0, random: float = 0.0) -> "Patient":
+        self.now += after
+        return self._take(
+            decide.on_attempt_ended(
+                self.state,
+                self.service,
+                self.situation,
+                outcome=outcome,
+                message="so it ended",
+                random=random,
+                now=self.now,
+            )
+        )
+
+    def ordered(self, name: str | None = None, by: str = "ann") -> "Patient":
+        return self._take(decide.on_order(self.state, self.service, self.situation, strategy=name, by=by, now=self.now))
+
+    def _take(self, decision: decide.Decision) -> "Patient":
+        self.state, commands = decision
+        self.commands += commands
+        return self
+
+    @property
+    def did(self) -> list[str]:
+        """The names of the commands, looks left out."""
+        return [type(command).__name__ for command in self.commands if not isinstance(command, LookAt)]
+
+    def of(self, kind: type[Start] | type[Escalate] | type[Close] | type[Open] | type[Hold]) -> Iterable[object]:
+        return [command for command in self.commands if isinstance(command, kind)]
+
+    @property
+    def starts(self) -> list[str]:
+        return [command.strategy.name for command in self.commands if isinstance(command, Start)]
+
+    @property
+    def reasons(self) -> list[str]:
+        return [command.reason for command in self.commands if isinstance(command, Escalate)]
+
+    @property
+    def trouble(self) -> decide.Trouble:
+        assert self.state.trouble is not None
+        return self.state.trouble
+
+    @property
+    def health(self) -> Health:
+        return self.state.belief.health
+
+
+def down(*ladder: Strategy, **settings: Any) -> Patient:
+    """A service that has just been found down."""
+    return Patient(*ladder, **settings).answers(ILL, ILL, ILL, ILL)
+
+
+# ----------------------------------------------------------------------------------------------------------- opening
+
+
+def test_an_unconfirmed_failure_is_followed_by_nothing() -> None:
+    assert Patient(RESTART).answers(ILL, ILL, ILL).commands == []
+
+
+def test_a_confirmed_failure_opens_an_incident_before_anything_is_started() -> None:
+    assert down(RESTART).did == ["Open", "Start"]
+
+
+def test_the_incident_says_since_when_it_fails_and_how_long_ago_that_was_noticed() -> None:
+    patient = down(RESTART)
+    [opened] = patient.of(Open)
+    assert isinstance(opened, Open)
+    assert (opened.failing_for, opened.noticed_ago, opened.again) == (3.5, 3.0, False)
+
+
+def test_a_well_service_is_left_alone() -> None:
+    assert Patient(RESTART).answers(*[None] * 10).commands == []
+
+
+def test_an_answer_that_changes_nothing_gives_the_very_same_state() -> None:
+    patient = Patient(RESTART).answers(*[None] * 5)
+    before = patient.state
+    assert patient.answers(None).state is before
+
+
+def test_while_an_attempt_is_under_way_nothing_else_is_decided() -> None:
+    patient = down(RESTART)
+    assert patient.answers(ILL, OTHER, None, None, None, None).did == ["Open", "Start"]
+
+
+def test_a_rung_that_waits_is_looked_at_when_its_time_has_come() -> None:
+    patient = down(replace(RESTART, after=20.0))
+    assert patient.commands[-1] == LookAt(20.5)
+    assert patient.look(at=20.4).starts == []
+    assert patient.look(at=20.5).starts == ["restart"]
+
+
+# ------------------------------------------------------------------------------------------------ attempts and rungs
+
+
+def test_a_recovered_attempt_closes_the_incident_by_its_strategy() -> None:
+    patient = down(RESTART).ends(Outcome.RECOVERED)
+    assert patient.commands[-1] == Close("restart", 8.5)
+    assert patient.health is Health.UP
+
+
+def test_an_attempt_that_found_it_well_closes_the_incident_by_itself() -> None:
+    assert down(RESTART).ends(Outcome.HEALED).commands[-1] == Close(decide.ITSELF, 8.5)
+
+
+def test_a_failed_attempt_is_followed_by_the_next_after_its_backoff() -> None:
+    patient = down(RESTART).ends(Outcome.FAILED).answers(*[ILL] * 9)  # backoff 10 s
+    assert patient.starts == ["restart"]
+    assert patient.answers(ILL, ILL).starts == ["restart", "restart"]
+
+
+def test_a_rung_is_used_as_often_as_it_says_then_the_next_then_people() -> None:
+    patient = down(RESTART, FAILOVER)
+    for _ in range(20):
+        if patient.trouble.running:
+            patient.ends(Outcome.FAILED)
+        patient.answers(*[ILL] * 10, every=10.0)
+    assert patient.starts == ["restart", "restart", "failover"]
+    assert patient.reasons == ['every strategy for unreachable was tried: "restart" (2 times), "failover" (1 times)']
+
+
+def test_once_people_have_it_nothing_is_started_by_itself() -> None:
+    patient = down().answers(*[ILL] * 1000)
+    assert patient.did == ["Open", "Escalate"]
+
+
+def test_after_the_cool_down_the_ladder_is_climbed_from_its_start() -> None:
+    patient = down(FAILOVER, retry_after=600.0).ends(Outcome.FAILED).answers(*[ILL] * 20)
+    assert patient.did == ["Open", "Start", "Escalate"]
+    handed_over = patient.trouble.escalated_at
+    assert handed_over is not None
+    assert LookAt(handed_over + 600.0) in patient.commands
+    assert patient.look(at=handed_over + 600.0).did == ["Open", "Start", "Escalate", "Start"]
+
+
+def test_an_aborted_attempt_is_not_held_against_the_strategy() -> None:
+    patient = down(FAILOVER)
+    for _ in range(5):
+        patient.ends(Outcome.ABORTED).answers(*[ILL] * 5)
+    assert patient.starts == ["failover"] * 6
+    assert patient.reasons == []
+
+
+def test_an_unclear_attempt_is_for_people_at_once() -> None:
+    patient = down(RESTART).ends(Outcome.UNCLEAR).answers(*[ILL] * 1000)
+    assert patient.did == ["Open", "Start", "Escalate"]
+    assert patient.reasons == ["so it ended"]
+
+
+@pytest.mark.xfail(reason="an unclear attempt is forgotten when the fault changes its name", strict=True)
+def test_after_an_unclear_attempt_another_fault_starts_nothing() -> None:
+    restore = strategy(Act(effect=Effect.DESTRUCTIVE), name="restore", faults=[ILL, OTHER])
+    assert down(restore).ends(Outcome.UNCLEAR).answers(*[OTHER] * 10).starts == ["restore"]
+
+
+@pytest.mark.xfail(reason="an unclear attempt is forgotten after the cool-down", strict=True)
+def test_after_an_unclear_attempt_no_cool_down_starts_anything() -> None:
+    restore = strategy(Act(effect=Effect.DESTRUCTIVE), name="restore")
+    patient = down(restore, retry_after=60.0).ends(Outcome.UNCLEAR)
+    assert patient.answers(*[ILL] * 100, every=10.0).starts == ["restore"]
+
+
+@pytest.mark.xfail(reason="an unclear attempt is forgotten on a relapse", strict=True)
+def test_after_an_unclear_attempt_a_relapse_starts_nothing() -> None:
+    restore = strategy(Act(effect=Effect.DESTRUCTIVE), name="restore")
+    patient = down(restore).ends(Outcome.UNCLEAR).answers(None, None, None)
+    assert patient.did[-1] == "Close"
+    assert patient.answers(*[ILL] * 100).starts == ["restore"]
+
+
+def test_an_attempt_that_was_not_under_way_can_not_end() -> None:
+    with pytest.raises(ValueError, match="no attempt is under way"):
+        Patient(RESTART).ends(Outcome.FAILED)
+
+
+def test_a_service_that_passes_by_itself_closes_its_incident_only_after_rise_passes() -> None:
+    patient = down(replace(RESTART, after=60.0)).answers(None, None)
+    assert patient.did == ["Open"]
+    assert patient.answers(None).commands[-1] == Close(decide.ITSELF, 6.5)
+
+
+def test_a_handed_over_service_that_passes_again_closes_its_incident() -> None:
+    assert down().answers(None, None, None).did == ["Open", "Escalate", "Close"]
+
+
+def test_while_its_latest_answer_was_a_pass_nothing_is_started() -> None:
+    patient = down(replace(RESTART, after=10.0)).answers(ILL, ILL, None)
+    assert patient.look(at=20.0).starts == []
+
+
+def test_a_strategy_gone_from_the_settings_can_still_end() -> None:
+    patient = down(RESTART)
+    patient.service = replace(patient.service, strategies=(FAILOVER,))
+    assert patient.ends(Outcome.FAILED).answers(*[ILL] * 5).starts == ["restart", "failover"]
+
+
+# -------------------------------------------------------------------------------------------------------- relapses
+
+
+def recovered(*ladder: Strategy, **settings: Any) -> Patient:
+    return down(*ladder, **settings).ends(Outcome.RECOVERED)
+
+
+def test_falling_again_soon_after_the_recovery_continues_the_incident_and_its_count() -> None:
+    patient = recovered(RESTART).answers(*[None] * 10, every=10.0).answers(ILL, ILL, ILL, ILL)
+    again = patient.commands[-2]
+    assert isinstance(again, Open)
+    assert again.again
+    assert patient.trouble.attempts == 2
+    assert patient.ends(Outcome.RECOVERED).answers(*[None] * 10).answers(*[ILL] * 4).starts == ["restart", "restart"]
+    assert patient.did[-1] == "Escalate"
+
+
+def test_falling_again_later_is_another_incident_with_a_fresh_ladder() -> None:
+    patient = recovered(FAILOVER).answers(*[None] * 31, every=10.0).answers(ILL, ILL, ILL, ILL)
+    assert patient.did == ["Open", "Start", "Close", "Open", "Start"]
+    second = patient.commands[-2]
+    assert isinstance(second, Open)
+    assert not second.again
+    assert patient.trouble.attempts == 1
+
+
+def test_a_relapse_is_measured_from_the_first_failure_and_not_from_the_verdict() -> None:
+    stable = 100.0
+    within = recovered(FAILOVER, stable=stable).answers(*[None] * 9, every=10.0).answers(*[ILL] * 4, every=9.0)
+    assert [command.again for command in within.commands if isinstance(command, Open)] == [False, True]
+
+
+# -------------------------------------------------------------------------------------------------- changing faults
+
+
+def test_a_fault_not_seen_before_in_the_incident_is_noted_once() -> None:
+    patient = down(replace(RESTART, after=1000.0)).answers(OTHER, ILL, OTHER, ILL)
+    assert patient.did.count("NoteFault") == 1
+
+
+def test_the_rungs_of_the_fault_as_it_is_now_are_climbed() -> None:
+    create = strategy(Act(), name="create", faults=[OTHER])
+    patient = down(RESTART, create).ends(Outcome.FAILED).answers(*[OTHER] * 15)
+    assert patient.starts == ["restart", "create"]
+
+
+def test_a_new_fault_takes_the_incident_back_from_people_if_it_has_rungs() -> None:
+    create = strategy(Act(), name="create", faults=[OTHER])
+    assert down(create).answers(*[OTHER] * 5).did == ["Open", "Escalate", "NoteFault", "Start"]
+
+
+@pytest.mark.xfail(reason="the threshold counts failures of any kind", strict=True)
+def test_a_rung_is_not_started_on_one_answer_that_names_its_fault() -> None:
+    restore = strategy(Act(effect=Effect.DESTRUCTIVE), name="restore", faults=[OTHER], after=None)
+    patient = down(replace(RESTART, after=1000.0), restore).answers(*[ILL] * 200)
+    assert patient.answers(OTHER).starts == []
+
+
+@pytest.mark.xfail(reason="the incident stays handed over when its old fault is back", strict=True)
+def test_one_odd_answer_does_not_keep_recovery_from_a_fault_that_has_rungs() -> None:
+    patient = down(replace(RESTART, after=20.0)).answers(FaultKind.TIMEOUT).answers(*[ILL] * 60)
+    assert patient.starts == ["restart"]
+
+
+def test_a_fault_that_passes_by_itself_is_not_handed_over_at_once() -> None:
+    patient = Patient(RESTART, patience=300.0).answers(*[FaultKind.STARTING_UP] * 200)
+    assert patient.did == ["Open"]
+    assert patient.answers(*[FaultKind.STARTING_UP] * 200).did == ["Open", "Escalate"]
+
+
+# ------------------------------------------------------------------------------------------------------------ guards
+
+
+def test_why_it_is_held_is_told_once_for_each_new_reason() -> None:
+    busy = replace(CALM, running=("api",))
+    patient = Patient(RESTART, situation=busy).answers(*[ILL] * 50)
+    assert patient.did == ["Open", "Hold"]
+    assert patient.trouble.held_reason == "the recovery of api is under way"
+    patient.look(situation=replace(CALM, journal_broken="full"))
+    assert patient.did == ["Open", "Hold", "Hold"]
+    patient.look(situation=CALM)
+    assert patient.did == ["Open", "Hold", "Hold", "Start"]
+    assert patient.trouble.held_reason == ""
+
+
+def test_a_held_strategy_is_looked_at_when_the_budget_is_free() -> None:
+    spent = replace(CALM, policy=replace(POLICY, budget=Budget(attempts=1, per=900.0)), used_at=[1.0])
+    assert Patient(RESTART, situation=spent).answers(*[ILL] * 4).commands[-1] == LookAt(901.0)
+
+
+def test_a_spent_budget_of_its_own_is_for_people() -> None:
+    patient = Patient(RESTART)
+    patient.service = replace(patient.service, budgets=(Budget(attempts=2, per=3600.0),))
+    patient.situation = replace(CALM, used_here_at={"restart": [0.0, 0.0]})
+    assert patient.answers(*[ILL] * 4).reasons == ['the budget of db is spent: "restart" ran 2 times within 1 h']
+
+
+def test_with_a_dependency_down_the_service_is_held_and_not_handed_over() -> None:
+    waiting = replace(CALM, dependencies_down=("disk",))
+    assert Patient(situation=waiting).answers(*[ILL] * 100).did == ["Open", "Hold"]
+
+
+def test_once_the_dependency_is_back_the_service_must_fail_anew_for_as_long_as_ever() -> None:
+    patient = Patient(replace(RESTART, after=20.0), situation=replace(CALM, dependencies_down=("disk",)))
+    patient.answers(*[ILL] * 100)
+    back = patient.look(situation=CALM).now
+    assert patient.starts == []
+    patient.answers(*[ILL] * 18)
+    assert patient.starts == []
+    patient.answers(ILL, ILL)
+    assert patient.starts == ["restart"]
+    assert patient.now == back + 20.0
+
+
+def test_a_service_that_comes_back_with_its_dependency_is_never_touched() -> None:
+    patient = Patient(RESTART, situation=replace(CALM, dependencies_down=("disk",))).answers(*[ILL] * 100)
+    patient.look(situation=CALM).answers(ILL, ILL, None, None, None)
+    assert patient.did == ["Open", "Hold", "Close"]
+
+
+def test_the_health_after_a_failed_attempt_is_confirmed_anew_if_it_had_passed_meanwhile() -> None:
+    patient = down(replace(RESTART, backoff=replace(RESTART.backoff, initial=0.0)))
+    patient.answers(None, None).ends(Outcome.FAILED)
+    assert patient.health is Health.DOWN
+    assert patient.starts == ["restart"]
+    assert patient.answers(ILL, ILL, ILL).starts == ["restart"]
+    assert patient.answers(ILL).starts == ["restart", "restart"]
+
+
+# --------------------------------------------------------------------------------------------------- pause and resume
+
+
+def test_nothing_is_started_while_paused_however_long_it_fails() -> None:
+    patient = Patient(RESTART)
+    patient.state = decide.on_pause(patient.state, now=0.0)
+    assert patient.answers(*[ILL] * 100).commands == []
+
+
+def test_after_the_pause_the_failure_must_be_confirmed_anew() -> None:
+    patient = Patient(RESTART)
+    patient.state = decide.on_pause(patient.state, now=0.0)
+    patient.answers(*[ILL] * 100)
+    patient.state = decide.on_resume(patient.state, now=patient.now)
+    assert patient.answers(ILL, ILL, ILL).commands == []
+    assert patient.answers(ILL).did == ["Open", "Start"]
+
+
+def test_a_pause_in_the_middle_of_an_incident_keeps_it_open() -> None:
+    patient = down(replace(RESTART, after=60.0))
+    patient.state = decide.on_pause(patient.state, now=patient.now)
+    patient.answers(*[ILL] * 100)
+    patient.state = decide.on_resume(patient.state, now=patient.now)
+    assert patient.answers(*[ILL] * 4).did == ["Open", "Start"]
+
+
+def test_an_attempt_that_ends_during_a_pause_leaves_the_service_paused() -> None:
+    for outcome in Outcome:
+        patient = down(RESTART)
+        patient.state = decide.on_pause(patient.state, now=patient.now)
+        assert patient.ends(outcome).health is Health.PAUSED
+        assert patient.answers(*[ILL] * 20).starts == ["restart"]
+
+
+def test_an_interrupted_attempt_is_no_longer_under_way() -> None:
+    assert decide.on_interrupted(down(RESTART).state).trouble == replace(down(RESTART).trouble, running="")
+    assert decide.on_interrupted(State()) == State()
+
+
+# ----------------------------------------------------------------------------------------------------------- orders
+
+
+def test_a_persons_word_overrides_waiting_budget_approval_and_the_hand_over() -> None:
+    slow = replace(RESTART, after=1000.0, mode=Mode.APPROVE)
+    patient = down(slow)
+    patient.situation = replace(CALM, used_at=[patient.now] * 1000, used_here_at={"restart": [patient.now] * 1000})
+    fault = patient.state.belief.fault
+    assert fault is not None
+    assert patient.ordered().commands[-1] == Start(slow, 1, fault, "ann")
+    assert down().answers(ILL).did == ["Open", "Escalate"]
+    handed_over = down(FAILOVER).ends(Outcome.FAILED).answers(*[ILL] * 20)
+    assert handed_over.ordered("failover").starts == ["failover", "failover"]
+    assert handed_over.trouble.escalated_at is None
+
+
+def test_an_order_without_a_name_takes_the_next_rung() -> None:
+    patient = down(replace(RESTART, attempts=1), replace(FAILOVER, after=1000.0)).ends(Outcome.FAILED)
+    assert patient.ordered().starts == ["restart", "failover"]
+
+
+def test_an_order_without_a_name_starts_over_when_every_rung_is_exhausted() -> None:
+    patient = down(FAILOVER).ends(Outcome.FAILED).answers(*[ILL] * 20)
+    assert patient.ordered().starts == ["failover", "failover"]
+
+
+def test_an_order_by_name_may_take_a_rung_that_does_not_answer_the_fault() -> None:
+    create = strategy(Act(), name="create", faults=[OTHER])
+    assert down(replace(RESTART, after=1000.0), create).ordered("create").starts == ["create"]
+
+
+@pytest.mark.parametrize(
+    ("patient", "name", "why"),
+    [
+        (down(RESTART), None, 'db: an attempt of "restart" is under way'),
+        (Patient(RESTART), None, "db is unknown, not down: there is nothing to recover"),
+        (Patient(RESTART).answers(None), None, "db is up, not down: there is nothing to recover"),
+        (Patient(RESTART).answers(None, ILL), None, "db is suspect, not down: there is nothing to recover"),
+        (down(), None, "no strategy of db answers unreachable; name one with --strategy"),
+        (down(), "restore", 'db has no strategy "restore"; it has: none'),
+        (
+            down(replace(RESTART, after=1000.0), replace(FAILOVER, after=1000.0)),
+            "restore",
+            'db has no strategy "restore"; it has: "restart", "failover"',
+        ),
+    ],
+    ids=["under way", "unknown", "up", "suspect", "no rung", "no ladder", "no such rung"],
+)
+def test_an_order_that_makes_no_sense_is_refused_with_the_reason(patient: Patient, name: str | None, why: str) -> None:
+    with pytest.raises(Refused) as refused:
+        patient.ordered(name)
+    assert str(refused.value) == why
+
+
+def test_an_order_for_a_paused_service_is_refused() -> None:
+    patient = down(replace(RESTART, after=1000.0))
+    patient.state = decide.on_pause(patient.state, now=patient.now)
+    with pytest.raises(Refused, match="db is paused; resume it first"):
+        patient.ordered()
+
+
+@pytest.mark.parametrize(
+    "situation",
+    [
+        replace(CALM, policy=replace(POLICY, mode=Mode.OBSERVE)),
+        replace(CALM, journal_broken="the disk is full"),
+        replace(CALM, stopping=True),
+    ],
+    ids=["observe", "journal", "stopping"],
+)
+def test_no_word_of_a_person_starts_anything_against_a_hard_stop(situation: Situation) -> None:
+    patient = down(replace(RESTART, after=1000.0))
+    patient.situation = situation
+    with pytest.raises(Refused):
+        patient.ordered()
+
+
+def test_noted_faults_are_the_ones_believed() -> None:
+    patient = down(replace(RESTART, after=1000.0)).answers(OTHER)
+    [noted] = [command for command in patient.commands if isinstance(command, NoteFault)]
+    assert noted.fault is patient.state.belief.fault
