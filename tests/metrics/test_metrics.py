@@ -230,18 +230,21 @@ def test_a_service_given_another_check_is_counted_under_the_new_kind(metrics: Me
     assert figure(metrics, "reviver_check_latency_seconds_count", kind="tcp") == 1
 
 
-def test_a_restarted_daemon_shows_what_its_earlier_life_left(clock: FakeClock) -> None:
-    metrics = Metrics(clock)
+@pytest.mark.parametrize("services_first", [True, False])
+def test_a_restarted_daemon_shows_what_its_earlier_life_left(clock: FakeClock, *, services_first: bool) -> None:
     records = restarted("db", "db-1")
-    half_done = fold(records[:4])
     lost = j.IncidentEscalated(service="cache", incident="cache-1", reason="spent")
-    handed_over = fold(told(opened("cache", "cache-1"), lost))
-    assert half_done is not None
-    assert handed_over is not None
     by_person = j.AttemptStarted(service="db", attempt=2, strategy="restart", by="ada", steps=())
+    left = [fold(records[:4]), fold(told(opened("cache", "cache-1"), lost))]
     attempts = [records[1], j.Record(entry=by_person, at=NOW, age=5.0)]
-    metrics.restore([half_done, handed_over], attempts)
-    fed(metrics, BOTH)
+
+    metrics = Metrics(clock)
+    if services_first:
+        fed(metrics, BOTH)
+    metrics.restore([incident for incident in left if incident is not None], attempts)
+    if not services_first:
+        fed(metrics, BOTH)
+
     assert figure(metrics, "reviver_incidents_open", service="db") == 1
     assert figure(metrics, "reviver_incidents_escalated", service="db") == 0
     assert figure(metrics, "reviver_incidents_escalated", service="cache") == 1
@@ -252,12 +255,19 @@ def test_a_restarted_daemon_shows_what_its_earlier_life_left(clock: FakeClock) -
     assert figure(metrics, "reviver_steps_total", action="systemd.restart", outcome="done") == 1
 
 
-def test_a_recovered_incident_of_an_earlier_life_is_not_open(clock: FakeClock) -> None:
-    metrics = Metrics(clock)
+def test_a_backoff_of_an_earlier_life_goes_on(metrics: Metrics) -> None:
+    common: dict[str, Any] = {"service": "db", "incident": "db-1", "attempt": 1, "strategy": "restart"}
+    failed = j.AttemptEnded(**common, outcome="failed", message="", seconds=1.0, retry_in=130.0)
+    incident = fold(told(opened("db", "db-1"), j.AttemptStarted(**common, by="reviver", steps=()), failed))
+    assert incident is not None
+    metrics.restore([incident], [])
+    assert figure(metrics, "reviver_backoff_remaining_seconds", service="db") == 130 - 98
+
+
+def test_a_recovered_incident_of_an_earlier_life_is_not_open(metrics: Metrics) -> None:
     incident = fold(restarted("db", "db-1"))
     assert incident is not None
     metrics.restore([incident], [])
-    fed(metrics, BOTH)
     assert figure(metrics, "reviver_incidents_open", service="db") == 0
 
 

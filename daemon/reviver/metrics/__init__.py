@@ -54,7 +54,7 @@ class Metrics:
         self._budget: Budget | None = None
         self._attempts_at: deque[float] = deque(maxlen=10_000)
         self._unspent: dict[str, float] = {}
-        self._left_open: dict[str, IncidentState] = {}
+        self._left: dict[str, Incident] = {}
         self._define()
         self._handlers: Mapping[type, Callable[[Any], object]] = {
             e.Checked: self._checked,
@@ -86,16 +86,26 @@ class Metrics:
     def restore(self, incidents: Iterable[Incident], attempts: Iterable[j.Record]) -> None:
         """
         Take over what an earlier life of the daemon left: its unfinished incidents, and the ``attempt_started``
-        records that still count for the budget. To be called before the services are told of.
+        records that still count for the budget.
         """
         for incident in incidents:
-            if incident.state in _OPEN:
-                self._left_open[incident.service] = incident.state
+            row = self._services.get(incident.service)
+            if row is None:
+                self._left[incident.service] = incident
+            else:
+                self._take_over(row, incident)
             for step in (step for attempt in incident.attempts for step in attempt.steps if step.outcome is None):
                 self._actions[incident.service] = step.action
         now = self._clock.boottime()
         ages = (r.age for r in attempts if isinstance(r.entry, j.AttemptStarted) and r.entry.by == REVIVER)
         self._attempts_at.extend(sorted(now - age for age in ages))
+
+    def _take_over(self, row: ServiceCounts, incident: Incident) -> None:
+        if incident.state in _OPEN:
+            row.incident = incident.state
+        last = incident.attempts[-1] if incident.attempts else None
+        if incident.state is IncidentState.OPEN and last is not None and last.retry_in and last.ended_age is not None:
+            row.retry_at = self._clock.boottime() - last.ended_age + last.retry_in
 
     def budget_is(self, budget: Budget) -> None:
         """Tell the budget over all services, at the start and after a reload."""
@@ -199,8 +209,9 @@ class Metrics:
             if row is None or row.kind != kind:
                 distribution = self._latency.setdefault(kind, Distribution(LATENCY_BUCKETS))
                 row = ServiceCounts(label_pair("service", name), kind, distribution)
-                row.incident = self._left_open.pop(name, None)
                 self._services[name] = row
+                if name in self._left:
+                    self._take_over(row, self._left.pop(name))
         for kind in self._latency.keys() - {row.kind for row in self._services.values()}:
             del self._latency[kind]
 
