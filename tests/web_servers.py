@@ -1,8 +1,9 @@
 """A web server for tests that does with each connection whatever a test wants of it, at the level of bytes."""
 
+import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 import anyio
@@ -28,9 +29,11 @@ class WebServer:
 
 
 @asynccontextmanager
-async def serving(talk: Talk, *, tls: ssl.SSLContext | None = None, host: str = LOOPBACK) -> AsyncIterator[WebServer]:
+async def serving(
+    talk: Talk, *, tls: ssl.SSLContext | None = None, host: str = LOOPBACK, port: int = 0
+) -> AsyncIterator[WebServer]:
     """A server that lets *talk* deal with each connection; all ends with the block."""
-    listener = await anyio.create_tcp_listener(local_host=host)
+    listener = await anyio.create_tcp_listener(local_host=host, local_port=port)
     port = listener.extra(anyio.abc.SocketAttribute.local_port)  # noqa: S610  not Django's
     server = WebServer(port=port, scheme="https" if tls else "http")
 
@@ -50,6 +53,20 @@ async def serving(talk: Talk, *, tls: ssl.SSLContext | None = None, host: str = 
         group.start_soon(listener.serve, handle)
         yield server
         group.cancel_scope.cancel()
+
+
+@contextmanager
+def overrun() -> Iterator[tuple[str, int]]:
+    """The address and port of a listener whose queue is full: the kernel lets the handshakes of others hang."""
+    with socket.socket() as server, ExitStack() as stack:
+        server.bind((LOOPBACK, 0))
+        server.listen(0)
+        address, port = server.getsockname()
+        for _ in range(4):
+            client = stack.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex((address, port))
+        yield address, port
 
 
 class _Recorded(anyio.abc.ByteStream):

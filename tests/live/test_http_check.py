@@ -6,7 +6,7 @@ import resource
 import ssl
 import subprocess
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,12 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from reviver.checks.http import Http, mismatch, reported_down
-from reviver.clients import http
+from reviver.clients import http, net
 from reviver.model.checks import CheckContext, CheckResult, Probe
 from reviver.model.faults import Fault, FaultKind
 from reviver.model.secrets import Secret
 from servers import LOOPBACK, free_port
-from web_servers import WebServer, says, says_bytes, says_nothing, serving
+from web_servers import WebServer, overrun, says, says_bytes, says_nothing, serving
 
 
 @asynccontextmanager
@@ -327,6 +327,33 @@ async def test_a_name_is_sent_as_the_host_and_its_address_is_connected_to() -> N
     assert f"host: localhost:{server.port}\r\n".encode() in server.requests[0].lower()
 
 
+async def test_a_name_that_has_moved_to_another_address_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    addresses = ["127.0.0.1"]
+    monkeypatch.setattr(net, "_look_up", lambda _: list(addresses))
+    first = iter([b"HTTP/1.1 204 No Content\r\n\r\n"])
+
+    async def answers_once(stream: anyio.abc.ByteStream) -> None:
+        while True:
+            await stream.receive()
+            await stream.send(next(first, b""))
+
+    async with AsyncExitStack() as stack:
+        old = await stack.enter_async_context(serving(answers_once))
+        await stack.enter_async_context(serving(says(), host="127.0.0.2", port=old.port))
+        probe = await stack.enter_async_context(opened(Http(url=old.url(host="moving.example")), timeout=0.3))
+        assert (await probe.ask(fresh=False)).healthy
+        addresses[:] = ["127.0.0.2"]
+        fault_of(await probe.ask(fresh=False), FaultKind.TIMEOUT)
+        assert (await probe.ask(fresh=False)).healthy
+
+
+async def test_a_silent_address_of_a_name_leaves_time_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    with overrun() as (silent, port):
+        async with serving(says(), host="127.0.0.2", port=port) as server:
+            monkeypatch.setattr(net, "_look_up", lambda _: [silent, "127.0.0.2"])
+            assert (await ask(Http(url=server.url(host="two.example")), timeout=1.0)).healthy
+
+
 async def test_an_ipv6_address_can_be_asked() -> None:
     async with serving(says(), host="::1") as server:
         assert (await ask(Http(url=server.url(host="[::1]")))).healthy
@@ -417,6 +444,9 @@ async def test_some_failing_nodes_are_told_apart() -> None:
 
 
 async def test_all_failing_nodes_are_an_outage_certain_if_each_is() -> None:
+    async with serving(says()) as healthy:
+        refusing = f"http://{LOOPBACK}:{free_port()}/"
+        assert not fault_of(await ask(nodes(healthy, refusing)), FaultKind.UNHEALTHY_NODE).certain
     async with serving(says("500 Oops")) as one:
         refused = [f"http://{LOOPBACK}:{free_port()}/{number}" for number in range(4)]
         fault = fault_of(await ask(nodes(one, refused[0])), FaultKind.ALL_NODES_DOWN)

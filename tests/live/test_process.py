@@ -1,6 +1,7 @@
 """Processes, on real ones."""
 
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -198,6 +199,13 @@ async def test_cancelled_at_any_moment_of_its_start_it_leaves_nothing_running() 
     await until(lambda: not children())
 
 
+def test_a_child_that_was_started_just_as_its_caller_gave_up_is_ended() -> None:
+    start = process._Start(["sleep", "60"], process.environment({}), None)
+    child = start()
+    start.abandon()
+    assert gone(child.token.pid)
+
+
 def children() -> str:
     """The children of this process: of each of its threads, for a child belongs to the thread that started it."""
     return "".join(path.read_text() for path in Path("/proc/self/task").glob("*/children"))
@@ -259,6 +267,9 @@ async def test_a_flood_of_output_leaves_the_event_loop_responsive() -> None:
         ended = await process.run(["sh", "-c", "exec yes"], timeout=0.5)
         group.cancel_scope.cancel()
     assert ended.timed_out
+    left_out = re.search(r"(\d+) bytes left out", ended.stdout)
+    assert left_out is not None
+    assert int(left_out[1]) < 20_000_000  # "yes" writes gigabytes a second if it is let
     assert sorted(late)[len(late) // 2] < 0.05
 
 

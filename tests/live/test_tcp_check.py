@@ -2,8 +2,8 @@
 
 import resource
 import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
@@ -11,9 +11,11 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from reviver.checks.tcp import Tcp
+from reviver.clients import net
 from reviver.model.checks import CheckContext, CheckResult, Probe
 from reviver.model.faults import FaultKind
 from servers import LOOPBACK, free_port
+from web_servers import overrun
 
 
 @asynccontextmanager
@@ -57,21 +59,9 @@ async def test_a_refusal_of_this_host_with_no_owner_of_the_port_is_certain(host:
     assert fault.message.startswith(f"{address}: connection refused")
 
 
-@contextmanager
-def overrun() -> Iterator[str]:
-    """The address of a listener whose queue is full: the kernel lets the handshakes of others hang."""
-    with socket.socket() as server, ExitStack() as stack:
-        server.bind((LOOPBACK, 0))
-        server.listen(0)
-        for _ in range(4):
-            client = stack.enter_context(socket.socket())
-            client.setblocking(False)
-            client.connect_ex(server.getsockname())
-        yield f"{LOOPBACK}:{server.getsockname()[1]}"
-
-
 async def test_a_listener_that_never_accepts_with_a_full_queue_is_a_timeout() -> None:
-    with overrun() as address:
+    with overrun() as (host, port):
+        address = f"{host}:{port}"
         result = await ask(address, timeout=0.3)
     assert result.fault is not None
     assert result.fault.kind is FaultKind.TIMEOUT
@@ -80,10 +70,18 @@ async def test_a_listener_that_never_accepts_with_a_full_queue_is_a_timeout() ->
     assert 0.3 <= result.latency < 1
 
 
+async def test_a_silent_address_of_a_name_delays_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    with overrun() as (silent, port), socket.create_server(("127.0.0.2", port)):
+        monkeypatch.setattr(net, "_look_up", lambda _: [silent, "127.0.0.2"])
+        result = await ask(f"two.example:{port}", timeout=5.0)
+    assert result.healthy
+    assert result.latency < 2
+
+
 async def test_cancelled_it_goes_at_once() -> None:
     began = anyio.current_time()
-    with overrun() as address, anyio.move_on_after(0.1) as scope:
-        await ask(address, timeout=60.0)
+    with overrun() as (host, port), anyio.move_on_after(0.1) as scope:
+        await ask(f"{host}:{port}", timeout=60.0)
     assert scope.cancelled_caught
     assert anyio.current_time() - began < 2
 

@@ -160,8 +160,8 @@ def ssl_context() -> ssl.SSLContext:
     Trusts what the host trusts, so that an organisation's own authority counts, and Mozilla's list, so that an image
     without certificates works.
     """
-    context = httpx.create_ssl_context()
-    context.load_default_certs()
+    context = httpx.create_ssl_context(trust_env=False)
+    context.load_default_certs()  # obeys SSL_CERT_FILE, too
     return context
 
 
@@ -215,13 +215,13 @@ class Place:
                 return await self._ask_new(request, within=within)
             try:
                 return await self._send(self._client, request)
-            except httpx.ConnectError:  # nothing was sent; and perhaps the name has another address by now
+            except httpx.ConnectError:  # nothing was sent
                 return await self._ask_new(request, within=within)
             except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
                 if request.method not in ("GET", "HEAD"):
                     raise
                 return await self._ask_new(request, within=within)
-        except BaseException:  # a client whose request was cancelled is not trusted with another
+        except BaseException:  # perhaps the name has another address by now, so the next question looks it up
             await self.aclose()
             raise
 
