@@ -21,6 +21,10 @@ from servers import LOOPBACK, free_port
 Captured = pytest.CaptureFixture[str]
 
 
+TOGETHER: list[object] = []
+"""Those that wait for one another."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Fake:
     """A kind whose answer stands in the settings."""
@@ -54,6 +58,11 @@ class Fake:
                 return CheckResult(latency=0.5, fault=fault)
             case "unknown":
                 return CheckResult(latency=0.0, unknown="its program is missing")
+            case "only together":
+                TOGETHER.append(self)
+                while len(TOGETHER) < 2:  # noqa: ASYNC110  an event would outlive its loop
+                    await anyio.sleep(0.001)
+                return CheckResult(latency=0.0)
             case "hang":
                 await anyio.sleep_forever()
         raise RuntimeError(f"oops {secret}")
@@ -153,6 +162,12 @@ def test_secrets_are_in_no_form_of_the_output(tmp_path: Path, capsys: Captured, 
 )
 def test_the_worst_answer_is_the_exit_code(tmp_path: Path, answers: dict[str, str], code: int) -> None:
     assert main(["check", "-c", fakes(tmp_path, **answers)]) == code
+
+
+@pytest.mark.usefixtures("_fakes")
+def test_all_are_asked_at_the_same_time(tmp_path: Path) -> None:
+    TOGETHER.clear()
+    assert main(["check", "-c", fakes(tmp_path, a="only together", b="only together")]) == 0
 
 
 @pytest.mark.usefixtures("_fakes")

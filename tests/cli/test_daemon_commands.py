@@ -144,8 +144,8 @@ async def test_an_incident_is_told_with_its_timeline_and_evidence(socket: Path, 
 
 async def test_an_unknown_incident_is_bad_usage(socket: Path, capsys: Captured) -> None:
     async with daemon(socket, Control(), Journal()):
-        assert await reviver("incidents", "no/such?one", "--socket", str(socket)) == 64
-    assert capsys.readouterr().err.startswith("reviver: ")
+        assert await reviver("incidents", "no such?one", "--socket", str(socket)) == 64
+    assert capsys.readouterr().err.startswith('reviver: there is no incident "no such?one"')
 
 
 async def test_recover_passes_on_what_was_typed(socket: Path, capsys: Captured) -> None:
@@ -174,8 +174,8 @@ async def test_what_a_guard_refuses_may_be_tried_later(socket: Path, capsys: Cap
 @pytest.mark.parametrize("command", ["recover", "pause", "resume"])
 async def test_an_unknown_service_is_bad_usage(socket: Path, capsys: Captured, command: str) -> None:
     async with daemon(socket, Control(), Journal()):
-        assert await reviver(command, "dbb", "--socket", str(socket)) == 64
-    assert capsys.readouterr().err == 'reviver: there is no service "dbb"\n'
+        assert await reviver(command, "d b?b", "--socket", str(socket)) == 64
+    assert capsys.readouterr().err == 'reviver: there is no service "d b?b"\n'
 
 
 async def test_a_pause_lasts_an_hour_unless_said_otherwise_and_says_until_when(socket: Path, capsys: Captured) -> None:

@@ -1,6 +1,8 @@
 """Writes the generated part of ``docs/cli.md``: run it when a command or an option has changed."""
 
+import sys
 from pathlib import Path
+from unittest import mock
 
 from reviver.cli import app
 
@@ -11,7 +13,8 @@ MARK = "from the commands themselves. -->\n\n"
 def written() -> str:
     """The page as it should be: what people wrote, and every command."""
     by_hand, mark, _ = PAGE.read_text().partition(MARK)
-    generated = app.generate_docs()
+    with mock.patch.object(sys, "argv", ["reviver"]):  # else `python -m …` gets into each usage line
+        generated = app.generate_docs()
     return by_hand + mark + generated[generated.index("## reviver run") :]
 
 
