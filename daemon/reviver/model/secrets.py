@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 from pydantic import PlainSerializer, PlainValidator, ValidationInfo, WithJsonSchema
 
 MASK: Final = "***"
+SEEN_MAX, SEEN_LENGTH = 4096, 64
 
 _USERINFO = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.-]*://[^\s/:@]*):[^\s/@]+@", re.IGNORECASE)
 _NAMED = re.compile(
@@ -41,23 +42,31 @@ class Redactor:
     def __init__(self, secrets: Iterable[Secret] = ()) -> None:
         self._values: set[str] = set()
         self._known: re.Pattern[str] | None = None
+        self._seen: dict[str, str] = {}
+        """Short texts that came by before: every answer of a healthy service brings the same ones."""
         self.learn(secrets)
 
     def learn(self, secrets: Iterable[Secret]) -> None:
         """Take out *secrets* as well from now on; what was known stays known, for old texts may still come by."""
         self._values |= {secret.reveal() for secret in secrets} - {""}
+        self._seen.clear()
         longest_first = sorted(self._values, key=len, reverse=True)
         self._known = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
 
     def __call__(self, text: str, *, limit: int = 2000) -> str:
         """*text* without secrets and control characters, at most *limit* characters."""
-        text = text.encode(errors="replace").decode()  # lone surrogates, from names of files and the like
+        seen = self._seen.get(text)
+        if seen is not None:
+            return seen if len(seen) <= limit else seen[: limit - 1] + "…"
+        clean = text.encode(errors="replace").decode()  # lone surrogates, from names of files and the like
         if self._known is not None:
-            text = self._known.sub(MASK, text)
-        text = _USERINFO.sub(rf"\g<scheme>:{MASK}@", text)
-        text = _NAMED.sub(rf"\g<name>{MASK}", text)
-        text = _CONTROL.sub(" ", text)
-        return text if len(text) <= limit else text[: limit - 1] + "…"
+            clean = self._known.sub(MASK, clean)
+        clean = _USERINFO.sub(rf"\g<scheme>:{MASK}@", clean)
+        clean = _NAMED.sub(rf"\g<name>{MASK}", clean)
+        clean = _CONTROL.sub(" ", clean)
+        if len(text) <= SEEN_LENGTH and len(self._seen) < SEEN_MAX:
+            self._seen[text] = clean
+        return clean if len(clean) <= limit else clean[: limit - 1] + "…"
 
     def tree(self, value: Any) -> Any:
         """*value* (details, evidence) with each text in it redacted, and what is not JSON turned into text."""
