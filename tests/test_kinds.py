@@ -92,6 +92,12 @@ def test_one_name_registered_by_two_packages_is_usable_by_neither(packages: Path
         installed().check("nats_f")
 
 
+def test_a_package_that_is_seen_twice_is_still_one(packages: Path) -> None:
+    _package(packages, "acme_j", "nats_j = acme_j:Nats", KIND)
+    _package(packages, "acme_j_editable", "nats_j = acme_j:Nats")
+    assert installed().check("nats_j") is not None
+
+
 def test_a_kind_that_cannot_be_loaded_is_left_out_of_the_schema(packages: Path) -> None:
     _package(packages, "acme_h", "nats_h = acme_h:Nats", "import no_such_client\n")
     entries = list(entry_points(group="reviver.checks", name="nats_h"))

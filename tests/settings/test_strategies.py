@@ -123,6 +123,30 @@ def test_a_verification_borrows_what_its_service_has_borrowed() -> None:
     assert (rung.verify[0].check.url, rung.verify[0].check.stream) == ("db://here", "other")  # type: ignore[attr-defined]
 
 
+def test_what_a_verification_sets_itself_is_not_borrowed() -> None:
+    verify = 'verify = [{ check = "db", url = "db://there" }]\n'
+    [rung] = read(SERVICE + NAME + FAULTS + STEPS + verify).services["a"].strategies
+    assert rung.verify[0].check.url == "db://there"  # type: ignore[attr-defined]
+
+
+def test_a_wrong_value_that_a_verification_borrows_at_second_hand_is_told_once_where_it_stands() -> None:
+    text = """\
+[services.db]
+check = "db"
+url = 5
+[services.tasks]
+check = "queue"
+service = "db"
+stream = "tasks"
+[[services.tasks.recovery]]
+name = "r"
+faults = ["backlog"]
+steps = [{ action = "wipe" }]
+verify = [{ check = "queue", stream = "other" }]
+"""
+    assert problem(text) == '3: services.db.url: expected a string, found 5; did you mean "5"?'
+
+
 def test_a_restart_for_a_fault_that_no_restart_heals_is_doubtful() -> None:
     faults = 'faults = ["timeout", "auth_failed"]\n'
     assert warnings(SERVICE + NAME + faults + STEPS) == [
