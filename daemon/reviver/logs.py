@@ -33,7 +33,6 @@ LAG_WORTH_A_WARNING: Final = 1.0  # seconds
 
 _PRIORITIES: Final = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}  # sd-daemon(3)
 _FIRST: Final = ("timestamp", "level", "event")
-_TREE: Final = (str, int, float, bool, type(None), dict, Mapping, list, tuple)
 _extra: Final = structlog.stdlib.ExtraAdder()
 _BULKY: Final = frozenset({"details", "evidence", "note"})  # the journal has them
 
@@ -47,14 +46,10 @@ class _Redaction:
     def __call__(self, _logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
         traceback = line.pop("exception", None)
         ordered = {**{name: line.pop(name) for name in _FIRST if name in line}, **line}
-        redacted = {name: self.value(value) for name, value in ordered.items()}
+        redacted: EventDict = self.redactor.tree(ordered)
         if traceback is not None:
             redacted["exception"] = self.redactor(str(traceback), limit=TRACEBACK_MAX)
         return redacted
-
-    def value(self, value: Any) -> Any:
-        """*value* without secrets; what is no plain value becomes a text first."""
-        return self.redactor.tree(value if isinstance(value, _TREE) else repr(value))
 
 
 _redaction: Final = _Redaction()
@@ -118,7 +113,7 @@ def _renderers(stream: TextIO, *, as_json: bool) -> list[Processor]:
         colours = stream.isatty() and not os.environ.get("NO_COLOR")
         plain = structlog.dev.plain_traceback
         return [structlog.dev.ConsoleRenderer(colors=colours, sort_keys=False, exception_formatter=plain)]
-    json = structlog.processors.JSONRenderer(default=_redaction.value)
+    json = structlog.processors.JSONRenderer()
     if not _is_journal(stream):
         return [json]
 

@@ -237,6 +237,15 @@ def test_no_secret_is_in_any_line_of_ours_or_of_a_library() -> None:
     assert "RuntimeError: ***" in output.lines[-1]["exception"]
 
 
+def test_on_a_terminal_an_object_that_shows_a_secret_does_not() -> None:
+    output = Output()
+    logs.configure("info", stream=output, json=False)
+    logs.subscriber(Redactor([Secret("hunter2")]))
+    structlog.get_logger().error("direct", what=Leaky(), nested=[Leaky()])
+    assert "Leaky(***)" in output.getvalue()
+    assert "hunter2" not in output.getvalue()
+
+
 class Leaky:
     """Shows a secret to whoever prints it."""
 

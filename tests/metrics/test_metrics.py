@@ -173,7 +173,7 @@ def attempt(by: str, *, acts: bool) -> list[e.Event]:
 
 def test_the_budget_counts_our_own_attempts_that_came_to_a_step(metrics: Metrics, clock: FakeClock) -> None:
     fed(metrics, *attempt("reviver", acts=True), *attempt("reviver", acts=True))
-    fed(metrics, *attempt("ada", acts=True), *attempt("reviver", acts=False))
+    fed(metrics, *attempt("reviver", acts=False), *attempt("ada", acts=True))
     assert figure(metrics, "reviver_budget_attempts") == 5
     assert figure(metrics, "reviver_budget_attempts_used") == 2
     clock.now += 900

@@ -251,6 +251,19 @@ async def test_a_client_that_does_not_finish_its_request_is_cut_off(
         assert (await client.get("/-/healthy")).status_code == 200
 
 
+async def test_a_client_that_goes_on_asking_keeps_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "REQUEST_WITHIN", 0.3)
+    async with public(Daemon()) as client, await anyio.connect_tcp(LOOPBACK, client.base_url.port or 0) as stream:
+        connected_at = anyio.current_time()
+        while anyio.current_time() - connected_at < 0.6:
+            await stream.send(b"GET /-/healthy HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            answer = b""
+            with anyio.fail_after(5):
+                while not answer.endswith(b"alive\n"):
+                    answer += await stream.receive()
+            await anyio.sleep(0.05)
+
+
 async def test_a_client_that_sends_its_body_by_drops_is_cut_off_and_orders_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
