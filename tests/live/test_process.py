@@ -1,4 +1,4 @@
-"""Processes, on real ones."""
+"""Processes and programs, on real ones."""
 
 import os
 import re
@@ -15,7 +15,7 @@ from typing import Any
 import anyio
 import pytest
 
-from reviver.clients import process
+from reviver.clients import process, program
 from reviver.model.secrets import Secret
 from servers import until
 
@@ -45,7 +45,7 @@ def gone(pid: int) -> bool:
 
 
 async def test_a_program_that_ends_is_told_by_its_code_and_its_words() -> None:
-    ended = await process.run(["sh", "-c", "echo out; echo first >&2; echo last >&2; exit 3"])
+    ended = await program.run(["sh", "-c", "echo out; echo first >&2; echo last >&2; exit 3"])
     assert (ended.exit_code, ended.signal, ended.timed_out) == (3, "", False)
     assert ended.stdout == "out\n"
     assert ended.stderr == "first\nlast\n"
@@ -54,14 +54,14 @@ async def test_a_program_that_ends_is_told_by_its_code_and_its_words() -> None:
 
 
 async def test_a_program_ended_by_a_signal_has_no_exit_code() -> None:
-    ended = await process.run(["sh", "-c", "kill -SEGV $$"])
+    ended = await program.run(["sh", "-c", "kill -SEGV $$"])
     assert ended.exit_code is None
     assert ended.signal == "SIGSEGV"
     assert ended.how.startswith("ended by SIGSEGV after ")
 
 
 async def test_a_realtime_signal_has_a_name_too() -> None:
-    ended = await process.run(["sh", "-c", "kill -40 $$"])
+    ended = await program.run(["sh", "-c", "kill -40 $$"])
     assert ended.signal == "signal 40"
 
 
@@ -75,62 +75,62 @@ async def test_a_realtime_signal_has_a_name_too() -> None:
     ],
 )
 async def test_what_cannot_be_started_says_why(argv: list[str], cwd: str | None, reason: str) -> None:
-    with pytest.raises(process.NotStartedError) as refused:
-        await process.run(argv, cwd=cwd)
+    with pytest.raises(program.NotStartedError) as refused:
+        await program.run(argv, cwd=cwd)
     assert str(refused.value).startswith(reason)
-    assert process.obstacle(argv[0], cwd=cwd) == str(refused.value)
+    assert program.obstacle(argv[0], cwd=cwd) == str(refused.value)
 
 
 async def test_a_file_that_is_no_program_says_why(tmp_path: Path) -> None:
     file = tmp_path / "garbage"
     file.write_bytes(b"\x01\x02\x03")
     file.chmod(0o755)
-    with pytest.raises(process.NotStartedError, match="could not be started: Exec format error"):
-        await process.run([str(file)])
+    with pytest.raises(program.NotStartedError, match="could not be started: Exec format error"):
+        await program.run([str(file)])
 
 
 def test_what_can_be_started_has_no_obstacle(tmp_path: Path) -> None:
-    program = tmp_path / "program"
-    program.write_text("#!/bin/sh\n")
-    program.chmod(0o755)
-    assert process.obstacle("true") is None
-    assert process.obstacle(str(program)) is None
-    assert process.obstacle("./program", cwd=str(tmp_path)) is None
+    file = tmp_path / "program"
+    file.write_text("#!/bin/sh\n")
+    file.chmod(0o755)
+    assert program.obstacle("true") is None
+    assert program.obstacle(str(file)) is None
+    assert program.obstacle("./program", cwd=str(tmp_path)) is None
 
 
 async def test_it_sees_only_the_environment_meant_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", "/run/secret")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/run/credentials")
-    ended = await process.run(["/usr/bin/env"], env={"PGPASSWORD": Secret("s3cret"), "MODE": "x"})
+    ended = await program.run(["/usr/bin/env"], env={"PGPASSWORD": Secret("s3cret"), "MODE": "x"})
     names = {line.partition("=")[0] for line in ended.stdout.splitlines()}
     assert names == {"PATH", "LANG", "HOME", "PGPASSWORD", "MODE"}
     assert "PGPASSWORD=s3cret" in ended.stdout
 
 
 async def test_it_runs_where_it_is_told_with_nothing_to_read(tmp_path: Path) -> None:
-    ended = await process.run(["sh", "-c", "pwd; cat"], cwd=str(tmp_path))
+    ended = await program.run(["sh", "-c", "pwd; cat"], cwd=str(tmp_path))
     assert ended.stdout == f"{tmp_path}\n"
 
 
 async def test_of_a_long_output_the_start_and_the_end_are_kept() -> None:
     size = 3_000_000
     code = f"import sys; sys.stdout.write('START' + 'x' * {size} + 'END')"
-    ended = await process.run(python(code))
+    ended = await program.run(python(code))
     assert ended.exit_code == 0
     assert ended.stdout.startswith("STARTxxx")
     assert ended.stdout.endswith("xxxEND")
-    assert f"... {size + 8 - process.OUTPUT_LIMIT} bytes left out ..." in ended.stdout
-    assert len(ended.stdout) < process.OUTPUT_LIMIT + 100
+    assert f"... {size + 8 - program.OUTPUT_LIMIT} bytes left out ..." in ended.stdout
+    assert len(ended.stdout) < program.OUTPUT_LIMIT + 100
 
 
 async def test_bytes_that_are_no_text_are_shown_somehow() -> None:
-    ended = await process.run(["printf", r"a\377b"])
+    ended = await program.run(["printf", r"a\377b"])
     assert ended.stdout == "a\ufffdb"
 
 
 async def test_at_the_deadline_it_is_ended_and_what_it_said_is_kept() -> None:
     began = anyio.current_time()
-    ended = await process.run(["sh", "-c", "echo so far; exec sleep 60"], timeout=0.3)
+    ended = await program.run(["sh", "-c", "echo so far; exec sleep 60"], timeout=0.3)
     assert anyio.current_time() - began < PATIENCE
     assert ended.timed_out
     assert ended.exit_code is None
@@ -139,14 +139,14 @@ async def test_at_the_deadline_it_is_ended_and_what_it_said_is_kept() -> None:
 
 
 async def test_one_that_ends_well_on_sigterm_has_still_timed_out() -> None:
-    ended = await process.run(["sh", "-c", "trap 'echo asked; exit 0' TERM; while :; do sleep 0.01; done"], timeout=0.3)
+    ended = await program.run(["sh", "-c", "trap 'echo asked; exit 0' TERM; while :; do sleep 0.01; done"], timeout=0.3)
     assert ended.timed_out
     assert ended.exit_code is None
     assert ended.stdout == "asked\n"
 
 
 async def test_one_that_ignores_sigterm_is_killed_after_its_grace() -> None:
-    ended = await process.run(["sh", "-c", "trap '' TERM; echo on; while :; do sleep 1; done"], timeout=0.2, grace=0.2)
+    ended = await program.run(["sh", "-c", "trap '' TERM; echo on; while :; do sleep 1; done"], timeout=0.2, grace=0.2)
     assert ended.signal == "SIGKILL"
     assert ended.stdout == "on\n"
 
@@ -157,20 +157,20 @@ async def test_one_that_says_much_while_it_is_being_ended_is_not_stuck_in_that()
         "def farewell(*_):\n sys.stderr.write('x' * 300_000 + 'END'); sys.stderr.flush(); sys.exit(0)\n"
         "signal.signal(signal.SIGTERM, farewell)\nprint('ready', flush=True)\ntime.sleep(60)"
     )
-    ended = await process.run(python(code), timeout=0.7, grace=PATIENCE)
+    ended = await program.run(python(code), timeout=0.7, grace=PATIENCE)
     assert ended.stderr.endswith("END")
     assert ended.signal == ""
 
 
 async def test_a_stopped_one_is_ended_too() -> None:
-    ended = await process.run(["sh", "-c", "kill -STOP $$"], timeout=0.2, grace=0.2)
+    ended = await program.run(["sh", "-c", "kill -STOP $$"], timeout=0.2, grace=0.2)
     assert ended.timed_out
     assert ended.signal == "SIGKILL"
 
 
 async def test_at_the_deadline_its_children_end_as_well(tmp_path: Path) -> None:
     file = tmp_path / "pid"
-    await process.run(["sh", "-c", f"sleep 60 & echo $! > {file}; wait"], timeout=0.5)
+    await program.run(["sh", "-c", f"sleep 60 & echo $! > {file}; wait"], timeout=0.5)
     pid = int(file.read_text())
     await until(lambda: gone(pid))
 
@@ -182,7 +182,7 @@ async def test_cancelled_it_leaves_nothing_running_and_no_zombie() -> None:
         tokens.append(token)
 
     async def run() -> None:
-        await process.run(["sh", "-c", "sleep 60 & wait"], started=started)
+        await program.run(["sh", "-c", "sleep 60 & wait"], started=started)
 
     with anyio.fail_after(PATIENCE):
         async with anyio.create_task_group() as group:
@@ -195,12 +195,12 @@ async def test_cancelled_it_leaves_nothing_running_and_no_zombie() -> None:
 async def test_cancelled_at_any_moment_of_its_start_it_leaves_nothing_running() -> None:
     for tenth in range(40):
         with anyio.move_on_after(tenth / 10_000):
-            await process.run(["sleep", "60"])
+            await program.run(["sleep", "60"])
     await until(lambda: not children())
 
 
 def test_a_child_that_was_started_just_as_its_caller_gave_up_is_ended() -> None:
-    start = process._Start(["sleep", "60"], process.environment({}), None)
+    start = program._Start(["sleep", "60"], program.environment({}), None)
     child = start()
     start.abandon()
     assert gone(child.token.pid)
@@ -214,7 +214,7 @@ def children() -> str:
 async def test_a_server_that_it_started_goes_on_and_is_not_waited_for(tmp_path: Path) -> None:
     file = tmp_path / "pid"
     began = anyio.current_time()
-    ended = await process.run(["sh", "-c", f"sleep 60 & echo $! > {file}; echo started"])  # holds stdout open
+    ended = await program.run(["sh", "-c", f"sleep 60 & echo $! > {file}; echo started"])  # holds stdout open
     assert anyio.current_time() - began < PATIENCE
     assert ended.exit_code == 0
     assert ended.stdout == "started\n"
@@ -225,7 +225,7 @@ async def test_a_server_that_it_started_goes_on_and_is_not_waited_for(tmp_path: 
 
 async def test_what_it_left_running_can_be_ended_with_it(tmp_path: Path) -> None:
     file = tmp_path / "pid"
-    ended = await process.run(["sh", "-c", f"sleep 60 & echo $! > {file}"], end_group=True)
+    ended = await program.run(["sh", "-c", f"sleep 60 & echo $! > {file}"], end_group=True)
     assert ended.exit_code == 0
     pid = int(file.read_text())
     await until(lambda: gone(pid))
@@ -239,7 +239,7 @@ async def test_a_failed_note_ends_it() -> None:
         raise LookupError("the journal is full")
 
     with pytest.raises(LookupError, match="the journal is full"):
-        await process.run(["sleep", "60"], started=started)
+        await program.run(["sleep", "60"], started=started)
     assert gone(tokens[0].pid)
 
 
@@ -248,7 +248,7 @@ async def test_a_status_that_somebody_else_has_reaped_is_no_success() -> None:
         os.kill(token.pid, signal.SIGKILL)
         os.waitpid(token.pid, 0)  # noqa: ASYNC222  it was killed
 
-    ended = await process.run(["sleep", "60"], started=reap)
+    ended = await program.run(["sleep", "60"], started=reap)
     assert ended.exit_code is None
     assert "nobody knows how" in ended.how
 
@@ -264,7 +264,7 @@ async def test_a_flood_of_output_leaves_the_event_loop_responsive() -> None:
 
     async with anyio.create_task_group() as group:
         group.start_soon(beat)
-        ended = await process.run(["sh", "-c", "exec yes"], timeout=0.5)
+        ended = await program.run(["sh", "-c", "exec yes"], timeout=0.5)
         group.cancel_scope.cancel()
     assert ended.timed_out
     left_out = re.search(r"(\d+) bytes left out", ended.stdout)
@@ -274,19 +274,19 @@ async def test_a_flood_of_output_leaves_the_event_loop_responsive() -> None:
 
 
 async def test_no_descriptor_is_left_open() -> None:
-    await process.run(["true"])
+    await program.run(["true"])
     before = len(descriptors())
     for _ in range(5):
-        await process.run(["true"])
-        await process.run(["sleep", "60"], timeout=0.05)
-        with pytest.raises(process.NotStartedError):
-            await process.run(["no-such-program"])
+        await program.run(["true"])
+        await program.run(["sleep", "60"], timeout=0.05)
+        with pytest.raises(program.NotStartedError):
+            await program.run(["no-such-program"])
     assert len(descriptors()) <= before
 
 
 async def test_out_of_descriptors_it_says_so_and_leaves_nothing_running() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    await process.run(["true"])
+    await program.run(["true"])
     used = max(descriptors())
     spare = [os.dup(0) for _ in range(used)]  # no gaps below the limit
     used = max(spare)
@@ -295,8 +295,8 @@ async def test_out_of_descriptors_it_says_so_and_leaves_nothing_running() -> Non
         for limit in range(used + 1, used + 13):
             resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
             try:
-                await process.run(["true"])
-            except process.NotStartedError as error:
+                await program.run(["true"])
+            except program.NotStartedError as error:
                 refusals.append(str(error))
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
@@ -320,7 +320,7 @@ async def test_out_of_descriptors_it_says_so_and_leaves_nothing_running() -> Non
 )
 def test_what_no_system_could_take_is_refused(argv: list[str], env: dict[str, str]) -> None:
     with pytest.raises(ValueError, match=r"^argv: |^env: "):
-        process.validate(argv, env)
+        program.validate(argv, env)
 
 
 # Other processes

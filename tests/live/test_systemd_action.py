@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from reviver.actions.systemd import Reload, Restart, Start, Stop, restarted
-from reviver.clients import process, systemd
+from reviver.clients import program, systemd
 from reviver.clients.systemd import UnitState
 from reviver.model.actions import Action, Effect, Reconciled
 
@@ -18,7 +18,7 @@ async def test_on_a_booted_systemd() -> None:
     command = [str(TESTS / "with_systemd.sh"), "--bind", str(TESTS.parent), "--bind", sys.prefix, "--", sys.executable]
     command += ["-m", "pytest", "-q", "-p", "no:cacheprovider", f"--rootdir={TESTS.parent}"]
     command += [str(Path(__file__).with_name("systemd_inside.py"))]
-    ended = await process.run(command, timeout=110)
+    ended = await program.run(command, timeout=110)
     assert ended.exit_code == 0, ended.stdout + ended.stderr
     assert " passed" in ended.stdout
     assert " skipped" not in ended.stdout

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
-from reviver.clients import process
+from reviver.clients import process, program
 from reviver.model.actions import ActionContext, ActionError, Effect, Reconciled
 from reviver.model.faults import JsonValue
 from reviver.model.secrets import Redactor, Secret, SecretField
@@ -32,7 +32,7 @@ class Command:
     default_timeout: ClassVar[float] = 60.0
 
     def __post_init__(self) -> None:
-        process.validate(self.argv, self.env)
+        program.validate(self.argv, self.env)
         if not self.exit_codes:
             raise ValueError("exit_codes: expected at least one exit code")
         if self.cwd is not None and not self.cwd.startswith("/"):
@@ -44,7 +44,7 @@ class Command:
 
     async def preflight(self) -> Sequence[str]:
         """Whether the program is there and may be executed."""
-        why = process.obstacle(self.argv[0], env=self.env, cwd=self.cwd)
+        why = program.obstacle(self.argv[0], env=self.env, cwd=self.cwd)
         return [why] if why else []
 
     async def run(self, context: ActionContext) -> Mapping[str, JsonValue]:
@@ -54,8 +54,8 @@ class Command:
             await context.note(token.note())
 
         try:
-            ended = await process.run(self.argv, env=self.env, cwd=self.cwd, started=note)
-        except process.NotStartedError as error:
+            ended = await program.run(self.argv, env=self.env, cwd=self.cwd, started=note)
+        except program.NotStartedError as error:
             raise ActionError(f"command {error}") from error
         redact = Redactor(text for text in self.env.values() if isinstance(text, Secret))
         if ended.exit_code not in self.exit_codes:

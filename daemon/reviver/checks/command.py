@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import anyio
 
-from reviver.clients import process
+from reviver.clients import program
 from reviver.model.checks import CheckContext, CheckResult, Probe
 from reviver.model.faults import Fault, FaultKind, JsonValue
 from reviver.model.secrets import Redactor, Secret, SecretField
@@ -32,7 +32,7 @@ class Command:
     borrows: ClassVar[frozenset[str]] = frozenset()
 
     def __post_init__(self) -> None:
-        process.validate(self.argv, self.env)
+        program.validate(self.argv, self.env)
         if not self.exit_codes:
             raise ValueError("exit_codes: expected at least one exit code")
 
@@ -52,18 +52,18 @@ class _CommandProbe:
         self._timeout = timeout
         self._name = check.argv[0]
         self._redact = Redactor(text for text in check.env.values() if isinstance(text, Secret))
-        self._last: process.Ended | None = None
+        self._last: program.Ended | None = None
 
     async def ask(self, *, fresh: bool) -> CheckResult:  # noqa: ARG002  each run is a new one
         """What the program says; what it leaves running is ended with it."""
         began = anyio.current_time()
         self._last, fault, unknown = None, None, None
         try:
-            self._last = await process.run(
+            self._last = await program.run(
                 self._check.argv, env=self._check.env, timeout=self._timeout, grace=GRACE, end_group=True
             )
             fault = self._judge(self._last)
-        except process.NotStartedError as error:
+        except program.NotStartedError as error:
             unknown = str(error)
         return CheckResult(latency=anyio.current_time() - began, fault=fault, unknown=unknown)
 
@@ -77,7 +77,7 @@ class _CommandProbe:
             "stderr": self._redact(self._last.stderr[-2000:]),
         }
 
-    def _judge(self, ended: process.Ended) -> Fault | None:
+    def _judge(self, ended: program.Ended) -> Fault | None:
         if ended.timed_out:
             return Fault(kind=FaultKind.TIMEOUT, message=self._tell(ended, ended.how))
         details: dict[str, JsonValue] = {"exit_code": ended.exit_code, "signal": ended.signal}
@@ -88,6 +88,6 @@ class _CommandProbe:
             return Fault(kind=FaultKind.COMMAND_FAILED, message=self._tell(ended, why), details=details)
         return None
 
-    def _tell(self, ended: process.Ended, why: str) -> str:
+    def _tell(self, ended: program.Ended, why: str) -> str:
         words = self._redact(ended.last_words)
         return f"{self._name}: {why}: {words}" if words else f"{self._name}: {why}"

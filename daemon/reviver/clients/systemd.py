@@ -13,7 +13,7 @@ from typing import Final
 
 from reviver.model.faults import JsonValue
 
-from . import process
+from . import process, program
 
 ENV: Final = {"LC_ALL": "C.UTF-8", "SYSTEMD_COLORS": "0", "SYSTEMD_PAGER": ""}
 JOURNAL_LINES: Final = 40
@@ -176,17 +176,17 @@ async def evidence(unit: str, *, timeout: float = 2.0) -> Mapping[str, JsonValue
     return found
 
 
-async def _ask(argv: list[str], *, timeout: float | None) -> process.Ended:  # noqa: ASYNC109  said in the error
+async def _ask(argv: list[str], *, timeout: float | None) -> program.Ended:  # noqa: ASYNC109  said in the error
     try:
-        ended = await process.run(argv, env=ENV, timeout=timeout, grace=0.2)
-    except process.NotStartedError as error:
+        ended = await program.run(argv, env=ENV, timeout=timeout, grace=0.2)
+    except program.NotStartedError as error:
         raise SystemdError(str(error)) from error
     if ended.timed_out:
         raise SystemdError(f"systemd: no answer to {' '.join(argv[:2])} within {timeout:g} s")
     return ended
 
 
-def _first_line(ended: process.Ended) -> str:
+def _first_line(ended: program.Ended) -> str:
     lines = ended.stderr.splitlines() or ended.stdout.splitlines() or [ended.how]
     return lines[0].strip()
 
