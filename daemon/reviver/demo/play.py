@@ -7,18 +7,19 @@ from typing import Final
 import anyio
 
 from reviver.clients.clock import SystemClock
+from reviver.model.health import Health
 from reviver.model.incidents import IncidentState
 
 from .faults import TROUBLE, Fault, NotSoError, proven
-from .story import DEMO, REVIVER, Line, Result, Story, opening
+from .story import DEMO, PROVEN, REVIVER, Line, Result, Story, opening
 from .view import View
 from .watcher import PAUSE, Incident, Watcher, WatcherError, all_up
 
 CALM_WITHIN: Final = 30.0  # seconds until all services are up
 MENDED_WITHIN: Final = 45.0
-BOOKKEEPING: Final = "noted what it needs"
-"""Of a line that matters only after a crash of reviver itself."""
-REST: Final = 1.0  # seconds to look at the end of a fault's page
+UNTOLD: Final = ("noted what it needs", "ended: recovered")
+"""Words of lines that are left out: what matters only after a crash of reviver itself, and what the next line says."""
+NOTICED: Final = "noticed: {} is suspect"
 
 
 class Play:
@@ -65,7 +66,7 @@ class Play:
             proof = await proven(fault)
         except (NotSoError, *TROUBLE) as error:
             return replace(result, problem=f"{fault.title}: {error or 'no answer in time'}")
-        self._tell(DEMO, f"proven: {proof}")
+        self._tell(DEMO, f"{PROVEN}{proof}")
         return replace(result, proven=True, proof=proof, problem=_wrong(fault, result))
 
     async def _mended(self, fault: Fault, before: str) -> Incident:
@@ -83,26 +84,27 @@ class Play:
                     if incident["state"] == IncidentState.ESCALATED:
                         raise NotSoError(f"reviver handed it over: {incident['reason']}")
                 await self._look()
+                self._notice(fault.service)
                 await anyio.sleep(PAUSE)
         state = "recovered" if first else "noticed"
         raise NotSoError(f"not {state} by reviver within {MENDED_WITHIN:g} s")
 
     async def follow_all(self) -> None:
-        """Show what reviver does about whatever the user breaks; until cancelled."""
-        known = {incident["id"] for incident in await self._watcher.incidents()}
-        present = ""
+        """Show what reviver does about whatever the user breaks: what fails together on one page. Until cancelled."""
+        seen = {incident["id"] for incident in await self._watcher.incidents()}
+        page: dict[str, bool] = {}  # the incidents on it, and whether they are open
         while True:
-            await self._look()
-            new = [incident for incident in await self._watcher.incidents() if incident["id"] not in known]
-            for brief in reversed(new):
-                if brief["id"] != present and brief["state"] == IncidentState.OPEN:
-                    present = brief["id"]
+            for brief in reversed(await self._watcher.incidents()):
+                if brief["id"] in seen and not page.get(brief["id"]):
+                    continue
+                if brief["id"] not in seen and not any(page.values()):
+                    page.clear()
                     self._inflicted_at = brief["noticed_at"]
-                    self._turn(f"Incident {present}")
-                if brief["id"] == present:
-                    self._follow(await self._watcher.incident(present))
-                if brief["state"] != IncidentState.OPEN:
-                    known.add(brief["id"])
+                    self._turn(f"Incident {brief['id']}")
+                seen.add(brief["id"])
+                page[brief["id"]] = brief["state"] == IncidentState.OPEN
+                self._follow(await self._watcher.incident(brief["id"]), name=brief["service"])
+            await self._look(tell_held=False)
             await anyio.sleep(PAUSE)
 
     async def _calm(self) -> None:
@@ -117,31 +119,38 @@ class Play:
                 await anyio.sleep(PAUSE)
             return
         ill = [f"{name}: {service['message'] or service['health']}" for name, service in self._story.services.items()
-               if service["health"] != "up"]  # fmt: skip
+               if service["health"] != Health.UP]  # fmt: skip
         raise WatcherError(f"not all services are up within {CALM_WITHIN:g} s: {'; '.join(ill)}")
 
     async def _rest(self) -> None:
-        with anyio.move_on_after(REST):
+        with anyio.move_on_after(self._view.rest):
             while True:
                 await self._look()
                 await anyio.sleep(PAUSE)
 
-    async def _look(self) -> bool:
+    async def _look(self, *, tell_held: bool = True) -> bool:
         """Show what reviver believes now; whether all is well."""
         self._tick()
         self._story.services = await self._watcher.health()
         for name, service in self._story.services.items():
-            if service["held"]:
+            if tell_held and service["held"]:
                 self._tell(REVIVER, f"{name} is left alone: {service['held']}")
         self._view.refresh(self._story)
         return all_up(self._story.services)
 
-    def _follow(self, incident: Incident) -> None:
-        """Tell what is new in *incident*."""
-        self._tell(REVIVER, "noticed: the first failed answer", at=incident["noticed_at"])
+    def _notice(self, name: str) -> None:
+        """Tell that reviver has noticed something, which it has long before there is an incident."""
+        service = self._story.services[name]
+        if service["health"] == Health.SUSPECT:
+            self._tell(REVIVER, NOTICED.format(name), at=service["since"])
+
+    def _follow(self, incident: Incident, *, name: str = "") -> None:
+        """Tell what is new in *incident*, of the service *name* if there are several."""
+        self._tell(REVIVER, NOTICED.format(incident["service"]), at=incident["noticed_at"])
         for entry in incident["timeline"]:
-            if BOOKKEEPING not in entry["text"]:
-                self._tell(REVIVER, entry["text"], at=entry["at"])
+            if not any(words in entry["text"] for words in UNTOLD):
+                of_it = f"{name}: " if name and not entry["text"].startswith(name) else ""
+                self._tell(REVIVER, of_it + entry["text"], at=entry["at"])
 
     async def _latest(self, service: str) -> str:
         found = (incident["id"] for incident in await self._watcher.incidents() if incident["service"] == service)

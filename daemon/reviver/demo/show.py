@@ -36,20 +36,19 @@ def show(*, headless: bool, as_json: bool, fault: str | None, keep: bool) -> int
         return USAGE
     talk = Console(stderr=as_json, highlight=False, soft_wrap=headless or as_json)
     live = not headless and not as_json and talk.is_terminal and not talk.is_dumb_terminal
-    demo = Demo(talk, live=live, names=[fault] if fault else list(FAULTS), keep=keep)
+    demo = Demo(talk, live=live, as_json=as_json, names=[fault] if fault else list(FAULTS), keep=keep)
     demo.run()
-    if as_json:
-        sys.stdout.write(json.dumps(demo.result(), indent=2) + "\n")
     return demo.code
 
 
 class Demo:
     """One demo from its start to its end."""
 
-    def __init__(self, talk: Console, *, live: bool, names: list[str], keep: bool) -> None:
+    def __init__(self, talk: Console, *, live: bool, as_json: bool, names: list[str], keep: bool) -> None:
         self.code = FAILED
         self._talk = talk
         self._live = live
+        self._as_json = as_json
         self._names = names
         self._keep = keep
         self._story = Story(total=len(names))
@@ -65,18 +64,30 @@ class Demo:
         try:
             self._play()
         except KeyboardInterrupt:
-            self.code, self._problem = INTERRUPTED, "interrupted"
+            if not self._well:
+                self.code, self._problem = INTERRUPTED, "interrupted"
         except (NoServersError, StackError, WatcherError, OSError) as error:
-            self._problem = str(error)
+            self.code, self._problem = FAILED, str(error)
         finally:
             _no_way_out()
             self._end()
+            if self._as_json and not (self._keep and self._well):
+                self._print_result()
 
-    def result(self) -> dict[str, Any]:
+    @property
+    def _well(self) -> bool:
+        """Whether it has come to a good end."""
+        return not self._problem
+
+    def _print_result(self) -> None:
+        sys.stdout.write(json.dumps(self._result(), indent=2) + "\n")
+        sys.stdout.flush()
+
+    def _result(self) -> dict[str, Any]:
         """What came of it, for programs."""
         kept = self._plan is not None and self._plan.directory.exists()
         return {
-            "recovered": not self._problem,
+            "recovered": self._well,
             "problem": self._problem,
             "faults": [result.json() for result in self._story.results],
             "folder": str(self._plan.directory) if self._plan and kept else None,
@@ -85,10 +96,10 @@ class Demo:
     def _play(self) -> None:
         self._plan = plan.make()
         with view.of(self._talk, live=self._live) as shown:
-            self._start(self._plan, shown)
-        anyio.run(self._perform)
+            stack, watcher = self._start(self._plan, shown)
+        anyio.run(self._perform, self._plan, stack, watcher)
 
-    def _start(self, plan: Plan, shown: view.View) -> None:
+    def _start(self, plan: Plan, shown: view.View) -> tuple[Stack, Watcher]:
         def tell(text: str) -> None:
             self._story.turn(text)
             shown.heading(self._story)
@@ -97,35 +108,40 @@ class Demo:
         self._story.footer = f"settings: {plan.settings}   Ctrl-C ends all"
         tell("A PostgreSQL of its own is set up ...")
         programs.prepare(plan)
-        self._stack = Stack(plan)
+        stack = self._stack = Stack(plan)
         tell("PostgreSQL, Redis (Valkey), an API and a worker start ...")
-        self._stack.start("postgres", "redis")
-        self._stack.start("api", "worker", "customers")
+        stack.start("postgres", "redis")
+        stack.start("api", "worker", "customers")
         tell(f"reviver starts, with {plan.settings}")
-        self._watcher = Watcher(plan)
+        watcher = self._watcher = Watcher(plan)
+        return stack, watcher
 
-    async def _perform(self) -> None:
-        if self._stack is None or self._watcher is None:
-            raise RuntimeError("nothing to perform on")
-        watcher = self._watcher
+    async def _perform(self, plan: Plan, stack: Stack, watcher: Watcher) -> None:
+        def tick() -> None:
+            children.reap(but=watcher.pid)
+
         async with watcher.asked():
             with view.of(self._talk, live=self._live) as shown:
-                play = Play(watcher, self._story, shown, tick=lambda: children.reap(but=watcher.pid))
-                await play.perform([FAULTS[name](self._stack) for name in self._names])
+                faults = [FAULTS[name](stack) for name in self._names]
+                await Play(watcher, self._story, shown, tick=tick).perform(faults)
             self._tell_the_end()
-            if self._keep and not self._problem:
-                self._story.total = 0
+            if self._keep and self._well:
+                self._tell_how_to_go_on(plan)
                 with view.of(self._talk, live=self._live) as shown:
-                    await Play(watcher, self._story, shown, tick=lambda: children.reap(but=watcher.pid)).follow_all()
+                    await Play(watcher, self._story, shown, tick=tick).follow_all()
 
     def _tell_the_end(self) -> None:
         results = self._story.results
         self._problem = "; ".join(result.problem for result in results if result.problem)
-        if len(results) == len(self._names) and not self._problem:
-            self.code = 0
+        self.code = 0 if self._well else FAILED
         self._talk.print(view.closing(results, width=self._talk.width))
-        if self._keep and not self._problem and self._plan:
-            self._talk.print(_by_hand(self._plan), soft_wrap=True)
+        proven = sum(result.proven for result in results)
+        self._talk.print(f"{proven} of {len(self._names)} faults recovered, each proven by the demo's own eyes.\n")
+
+    def _tell_how_to_go_on(self, plan: Plan) -> None:
+        if self._as_json:
+            self._print_result()
+        self._talk.print(_by_hand(plan), soft_wrap=True)
 
     def _end(self) -> None:
         if self._watcher is not None:
@@ -136,7 +152,7 @@ class Demo:
         children.end(but=set())
         if self._plan is None:
             return
-        if self._problem and self._problem != "interrupted":
+        if self.code == FAILED:
             self._talk.print(f"reviver: the demo failed: {self._problem}", soft_wrap=True, style="bold red")
         elif not self._keep:
             shutil.rmtree(self._plan.directory, ignore_errors=True)
@@ -165,7 +181,7 @@ def _by_hand(plan: Plan) -> str:
             f"  kill -STOP $(head -1 {where}/redis.pid)",
             f"  curl -X POST {plan.url('api')}/poison",
             f"  kill -KILL $(head -1 {where}/worker.pid)",
-            "and see what reviver makes of it, here or with",
+            "and see what reviver makes of it (three times an hour each; then it hands over to people), here or with",
             f"  {reviver} status -c {plan.settings}",
             f"  curl {plan.url('reviver')}/metrics",
             "Ctrl-C ends all.",

@@ -159,7 +159,10 @@ def main() -> int:
     parser.add_argument("--dir", type=Path, required=True, help="the demo's folder")
     wanted = parser.parse_args()
     try:
-        Stack(read(wanted.dir)).restart(wanted.program)
+        stack = Stack(read(wanted.dir))
+        if wanted.program not in stack.programs:
+            parser.error(f"there is no {wanted.program}; there are: {', '.join(stack.programs)}")
+        stack.restart(wanted.program)
     except (StackError, NoServersError, OSError) as error:
         sys.stderr.write(f"{wanted.program} is not restarted: {error}\n")
         return 1

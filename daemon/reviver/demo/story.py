@@ -12,9 +12,10 @@ from .watcher import Service
 
 DEMO = "demo"
 REVIVER = "reviver"
+PROVEN = "proven: "
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Line:
     """Something that happened."""
 
@@ -73,7 +74,7 @@ class Story:
         """Add *line* to the page in its place; whether it is news."""
         if any((line.who, line.text) == (told.who, told.text) for told in self.lines):
             return False
-        bisect.insort(self.lines, line)
+        bisect.insort(self.lines, line, key=lambda told: told.at)
         return True
 
 

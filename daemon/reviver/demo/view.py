@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from .story import DEMO, Line, Result, Story, short
+from .story import DEMO, PROVEN, Line, Result, Story, short
 from .watcher import Service
 
 HEALTH: Final = {
@@ -23,7 +23,7 @@ HEALTH: Final = {
 }
 WIDTH_MAX: Final = 110
 HEIGHT_MIN: Final = 16
-FRAME: Final = 12
+FRAME: Final = 11
 """Rows of the live page beside the timeline."""
 TIME: Final = 8
 WHO: Final = 8
@@ -31,6 +31,9 @@ WHO: Final = 8
 
 class View(Protocol):
     """One way to show the story."""
+
+    rest: float
+    """Seconds to look at the end of a page."""
 
     def __enter__(self) -> Self:
         """Begin."""
@@ -57,6 +60,8 @@ class View(Protocol):
 
 class Page:
     """A live page, for a terminal."""
+
+    rest = 3.0
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -85,6 +90,8 @@ class Page:
 
 class Lines:
     """A line for each thing that happens."""
+
+    rest = 0.0
 
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
@@ -119,7 +126,7 @@ def page(story: Story, *, width: int, height: int) -> RenderableType:
     title.add_column()
     title.add_column(justify="right")
     title.add_row(Text("reviver demo", style="bold"), Text(_progress(story), style="dim"))
-    rows = max(3, height - FRAME - 1)
+    rows = height - FRAME - 1
     parts = (
         title,
         Text("─" * width, style="dim"),
@@ -140,8 +147,8 @@ def closing(results: list[Result], *, width: int) -> RenderableType:
     """The table at the end."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="dim", min_width=min(width, 76))
     for name in ("fault", "diagnosis", "strategy"):
-        table.add_column(name)
-    for name in ("noticed in", "recovered in"):
+        table.add_column(name, no_wrap=True)
+    for name in ("noticed", "recovered"):
         table.add_column(name, justify="right")
     table.add_column("proven", justify="center")
     for result in results:
@@ -185,11 +192,12 @@ def _timeline(story: Story, width: int, rows: int) -> list[RenderableType]:
     drawn: list[RenderableType] = []
     indent = TIME + 1 + WHO + 1
     for line in story.lines:
-        folded = textwrap.wrap(line.text, width - indent, max_lines=2, placeholder=" …") or [""]
+        folded = textwrap.wrap(line.text, width - indent, max_lines=3, placeholder=" …") or [""]
         who = "cyan" if line.who == DEMO else "magenta"
         head = Text.assemble((f"{_time(line):>{TIME}} ", "dim"), (f"{line.who:<{WHO}} ", who))
-        drawn.append(head.append(folded[0]))
-        drawn += [Text(" " * indent + more) for more in folded[1:]]
+        style = "green" if line.text.startswith(PROVEN) else ""
+        drawn.append(head.append(folded[0], style))
+        drawn += [Text(" " * indent + more, style) for more in folded[1:]]
     shown = drawn[-rows:]
     return [*shown, *(Text() for _ in range(rows - len(shown)))]
 
