@@ -14,7 +14,7 @@ from reviver.core.health import Sample
 from reviver.model.actions import Effect
 from reviver.model.faults import FaultKind
 from reviver.model.health import Health
-from reviver.model.ports import Outcome
+from reviver.model.ports import AttemptResult, Outcome
 from reviver.model.services import Budget, DaemonPolicy, Mode, Service, Strategy
 
 ILL = FaultKind.UNREACHABLE
@@ -50,15 +50,14 @@ class Patient:
         self.situation = situation or self.situation
         return self._take(decide.consider(self.state, self.service, self.situation, now=self.now))
 
-    def ends(self, outcome: Outcome, *, after: float = 5.0, random: float = 0.0) -> "Patient":
+    def ends(self, outcome: Outcome, *, after: float = 5.0, random: float = 0.0, unproven: bool = False) -> "Patient":
         self.now += after
         return self._take(
             decide.on_attempt_ended(
                 self.state,
                 self.service,
                 self.situation,
-                outcome=outcome,
-                message="so it ended",
+                result=AttemptResult(outcome=outcome, message="so it ended", unproven=unproven),
                 random=random,
                 now=self.now,
             )
@@ -189,7 +188,7 @@ def test_after_the_cool_down_the_ladder_is_climbed_from_its_start() -> None:
 def test_an_aborted_attempt_is_not_held_against_the_strategy() -> None:
     patient = down(FAILOVER)
     for _ in range(5):
-        patient.ends(Outcome.ABORTED).answers(*[ILL] * 5)
+        patient.ends(Outcome.ABORTED).answers(*[ILL] * 10)
     assert patient.starts == ["failover"] * 6
     assert patient.reasons == []
 
@@ -200,25 +199,35 @@ def test_an_unclear_attempt_is_for_people_at_once() -> None:
     assert patient.reasons == ["so it ended"]
 
 
-@pytest.mark.xfail(reason="an unclear attempt is forgotten when the fault changes its name", strict=True)
 def test_after_an_unclear_attempt_another_fault_starts_nothing() -> None:
     restore = strategy(Act(effect=Effect.DESTRUCTIVE), name="restore", faults=[ILL, OTHER])
     assert down(restore).ends(Outcome.UNCLEAR).answers(*[OTHER] * 10).starts == ["restore"]
 
 
-@pytest.mark.xfail(reason="an unclear attempt is forgotten after the cool-down", strict=True)
 def test_after_an_unclear_attempt_no_cool_down_starts_anything() -> None:
     restore = strategy(Act(effect=Effect.DESTRUCTIVE), name="restore")
     patient = down(restore, retry_after=60.0).ends(Outcome.UNCLEAR)
     assert patient.answers(*[ILL] * 100, every=10.0).starts == ["restore"]
 
 
-@pytest.mark.xfail(reason="an unclear attempt is forgotten on a relapse", strict=True)
 def test_after_an_unclear_attempt_a_relapse_starts_nothing() -> None:
     restore = strategy(Act(effect=Effect.DESTRUCTIVE), name="restore")
     patient = down(restore).ends(Outcome.UNCLEAR).answers(None, None, None)
     assert patient.did[-1] == "Close"
     assert patient.answers(*[ILL] * 100).starts == ["restore"]
+
+
+@pytest.mark.xfail(reason="looking for the proof forgets that people must look", strict=True)
+def test_after_an_unclear_attempt_looking_for_the_proof_of_another_takes_nothing_back() -> None:
+    restore = strategy(Act(effect=Effect.DESTRUCTIVE), name="restore", attempts=9, verify=[Target("rows")])
+    patient = down(restore).ends(Outcome.FAILED, unproven=True).answers(*[ILL] * 10).ends(Outcome.UNCLEAR)
+    patient.answers(*[None] * 10, every=10.0).ends(Outcome.FAILED, unproven=True)
+    assert patient.answers(*[ILL] * 100, every=10.0).starts == ["restore"] * 3  # two attempts and a look
+
+
+def test_an_attempt_that_was_healed_by_itself_is_not_held_against_the_strategy() -> None:
+    patient = down(FAILOVER).ends(Outcome.HEALED).answers(*[None] * 5).answers(*[ILL] * 5)
+    assert patient.starts == ["failover", "failover"]
 
 
 def test_an_attempt_that_was_not_under_way_can_not_end() -> None:
@@ -244,7 +253,84 @@ def test_while_its_latest_answer_was_a_pass_nothing_is_started() -> None:
 def test_a_strategy_gone_from_the_settings_can_still_end() -> None:
     patient = down(RESTART)
     patient.service = replace(patient.service, strategies=(FAILOVER,))
-    assert patient.ends(Outcome.FAILED).answers(*[ILL] * 5).starts == ["restart", "failover"]
+    assert patient.ends(Outcome.FAILED).answers(*[ILL] * 11).starts == ["restart", "failover"]
+
+
+# ---------------------------------------------------------------------------------- the check passes, the proof lacks
+
+PROVEN = strategy(Act(), name="restore", verify=[Target("rows")])
+
+
+def unproven(*ladder: Strategy) -> Patient:
+    """A service that passes its check, after an attempt whose named verification doesn't."""
+    return down(PROVEN, *ladder).ends(Outcome.FAILED, unproven=True).answers(None, None, None)
+
+
+def test_a_failed_proof_is_told_to_people_at_once_and_once() -> None:
+    patient = unproven().answers(*[None] * 100, every=10.0)
+    assert patient.did[:3] == ["Open", "Start", "Escalate"]
+    assert patient.ends(Outcome.FAILED, unproven=True).answers(*[None] * 100, every=10.0).did.count("Escalate") == 1
+
+
+def test_passing_without_the_proof_does_not_close_the_incident() -> None:
+    assert "Close" not in unproven().answers(*[None] * 100, every=10.0).did
+
+
+def test_the_proof_is_looked_for_again_after_the_backoff_without_taking_a_step() -> None:
+    patient = unproven().answers(*[None] * 6)
+    assert patient.starts == ["restore"]
+    [_, look] = patient.answers(None).of(Start)
+    assert isinstance(look, Start)
+    assert (look.strategy.steps, look.fault, look.by) == ((), None, decide.REVIVER)
+    assert patient.health is Health.UP
+
+
+def test_once_proven_the_incident_is_closed_by_its_strategy() -> None:
+    patient = unproven().answers(*[None] * 10).ends(Outcome.RECOVERED)
+    assert patient.commands[-1] == Close("restore", patient.now - 0.5)
+
+
+def test_when_the_settings_ask_for_no_proof_any_more_passing_is_enough() -> None:
+    patient = unproven()
+    patient.service = replace(patient.service, strategies=(replace(PROVEN, verify=()),))
+    assert patient.answers(None).did[-1] == "Close"
+
+
+def test_no_proof_is_looked_for_against_a_hard_stop() -> None:
+    patient = unproven()
+    patient.situation = replace(CALM, journal_broken="full")
+    assert patient.answers(*[None] * 50).starts == ["restore"]
+
+
+def test_a_person_may_order_the_unproven_strategy_though_the_check_passes() -> None:
+    patient = unproven().ordered()
+    [_, start] = patient.of(Start)
+    assert isinstance(start, Start)
+    assert start.strategy == PROVEN
+
+
+@pytest.mark.xfail(reason="another attempt forgets what is not proven", strict=True)
+@pytest.mark.parametrize("outcome", [Outcome.ABORTED, Outcome.FAILED])
+def test_an_attempt_that_ends_otherwise_does_not_forget_what_is_not_proven(outcome: Outcome) -> None:
+    patient = unproven(RESTART).answers(*[ILL] * 20)
+    assert patient.ends(outcome).answers(*[None] * 3).did[-1] != "Close"
+
+
+# -------------------------------------------------------------------------------------------------------- wavering
+
+
+def test_a_service_that_neither_stays_up_nor_fails_alike_is_for_people_when_that_lasts() -> None:
+    patient = down(replace(RESTART, after=1000.0)).answers(*[FaultKind.TIMEOUT, ILL] * 140)
+    assert patient.did == ["Open", "NoteFault"]
+    assert patient.answers(*[FaultKind.TIMEOUT, ILL] * 20).did == ["Open", "NoteFault", "Escalate"]
+    assert patient.reasons == ["db wavers: for 300 s it neither stayed up nor failed alike"]
+    assert patient.answers(*[FaultKind.TIMEOUT, ILL] * 200).did.count("Escalate") == 1
+
+
+def test_a_wavering_service_is_recovered_once_it_fails_alike() -> None:
+    assert down(replace(RESTART, after=20.0)).answers(*[FaultKind.TIMEOUT, ILL] * 200, *[ILL] * 25).starts == [
+        "restart"
+    ]
 
 
 # -------------------------------------------------------------------------------------------------------- relapses
@@ -298,14 +384,12 @@ def test_a_new_fault_takes_the_incident_back_from_people_if_it_has_rungs() -> No
     assert down(create).answers(*[OTHER] * 5).did == ["Open", "Escalate", "NoteFault", "Start"]
 
 
-@pytest.mark.xfail(reason="the threshold counts failures of any kind", strict=True)
 def test_a_rung_is_not_started_on_one_answer_that_names_its_fault() -> None:
     restore = strategy(Act(effect=Effect.DESTRUCTIVE), name="restore", faults=[OTHER], after=None)
     patient = down(replace(RESTART, after=1000.0), restore).answers(*[ILL] * 200)
     assert patient.answers(OTHER).starts == []
 
 
-@pytest.mark.xfail(reason="the incident stays handed over when its old fault is back", strict=True)
 def test_one_odd_answer_does_not_keep_recovery_from_a_fault_that_has_rungs() -> None:
     patient = down(replace(RESTART, after=20.0)).answers(FaultKind.TIMEOUT).answers(*[ILL] * 60)
     assert patient.starts == ["restart"]
@@ -354,11 +438,11 @@ def test_once_the_dependency_is_back_the_service_must_fail_anew_for_as_long_as_e
     patient.answers(*[ILL] * 100)
     back = patient.look(situation=CALM).now
     assert patient.starts == []
-    patient.answers(*[ILL] * 18)
+    patient.answers(*[ILL] * 20)
     assert patient.starts == []
-    patient.answers(ILL, ILL)
+    patient.answers(ILL)
     assert patient.starts == ["restart"]
-    assert patient.now == back + 20.0
+    assert patient.now == back + 21.0
 
 
 def test_a_service_that_comes_back_with_its_dependency_is_never_touched() -> None:
@@ -399,7 +483,8 @@ def test_a_pause_in_the_middle_of_an_incident_keeps_it_open() -> None:
     patient.state = decide.on_pause(patient.state, now=patient.now)
     patient.answers(*[ILL] * 100)
     patient.state = decide.on_resume(patient.state, now=patient.now)
-    assert patient.answers(*[ILL] * 4).did == ["Open", "Start"]
+    assert patient.answers(*[ILL] * 60).did == ["Open"]
+    assert patient.answers(ILL).did == ["Open", "Start"]
 
 
 def test_an_attempt_that_ends_during_a_pause_leaves_the_service_paused() -> None:
@@ -431,6 +516,12 @@ def test_a_persons_word_overrides_waiting_budget_approval_and_the_hand_over() ->
     assert handed_over.trouble.escalated_at is None
 
 
+@pytest.mark.xfail(reason="a second hand-over for the same fault is silent", strict=True)
+def test_when_what_a_person_ordered_fails_people_are_told_again() -> None:
+    patient = down(FAILOVER).ends(Outcome.FAILED).answers(*[ILL] * 20)
+    assert patient.ordered("failover").ends(Outcome.FAILED).answers(*[ILL] * 30).did.count("Escalate") == 2
+
+
 def test_an_order_without_a_name_takes_the_next_rung() -> None:
     patient = down(replace(RESTART, attempts=1), replace(FAILOVER, after=1000.0)).ends(Outcome.FAILED)
     assert patient.ordered().starts == ["restart", "failover"]
@@ -453,7 +544,7 @@ def test_an_order_by_name_may_take_a_rung_that_does_not_answer_the_fault() -> No
         (Patient(RESTART), None, "db is unknown, not down: there is nothing to recover"),
         (Patient(RESTART).answers(None), None, "db is up, not down: there is nothing to recover"),
         (Patient(RESTART).answers(None, ILL), None, "db is suspect, not down: there is nothing to recover"),
-        (down(), None, "no strategy of db answers unreachable; name one with --strategy"),
+        (down(), None, "no strategy of db answers what is wrong; name one with --strategy"),
         (down(), "restore", 'db has no strategy "restore"; it has: none'),
         (
             down(replace(RESTART, after=1000.0), replace(FAILOVER, after=1000.0)),

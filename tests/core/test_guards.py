@@ -1,6 +1,7 @@
 """Reasons not to act now."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -59,7 +60,7 @@ def test_the_guards_are_told_in_this_order() -> None:
         stopping=True,
     )
     order = []
-    for lifted in (
+    lifts: list[dict[str, Any]] = [
         {},
         {"stopping": False},
         {"journal_broken": ""},
@@ -70,7 +71,8 @@ def test_the_guards_are_told_in_this_order() -> None:
         {"running": ()},
         {"used_here_at": {}},
         {"used_at": ()},
-    ):
+    ]
+    for lifted in lifts:
         everything = replace(everything, **lifted)
         order.append(guard(everything))
     assert order == [

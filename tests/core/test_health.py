@@ -11,14 +11,18 @@ from reviver.core.health import (
     CERTAIN_PAUSE,
     DOWN_PAUSE,
     PASS_PAUSE,
+    RUNS_KEPT,
     TRANSITIONS,
     VOID_SHARE,
     Belief,
+    Run,
     Sample,
     Signal,
     judge,
     pause_until_next,
     signalled,
+    streak,
+    unproven,
     void,
 )
 from reviver.model.faults import Fault, FaultKind
@@ -137,7 +141,6 @@ def test_a_down_service_stays_down_when_the_check_can_not_tell() -> None:
     assert judged(ILL, ILL, ILL, ILL, *[CANT_TELL] * 10).health is DOWN
 
 
-@pytest.mark.xfail(reason="stale failures still count", strict=True)
 def test_failures_from_before_the_check_went_blind_do_not_count() -> None:
     blind = judged(None, ILL, ILL, ILL, *[CANT_TELL] * 4)
     assert blind.health is UNKNOWN
@@ -159,6 +162,40 @@ def test_no_row_of_answers_makes_it_down_with_fewer_failures_than_fall(answers: 
 def test_a_fault_is_known_exactly_while_it_is_failing(answers: list[Answer]) -> None:
     belief = judged(*answers)
     assert (belief.fault is None) == (belief.failing_since is None)
+
+
+def test_an_open_incident_outlives_blindness_but_has_to_be_confirmed_anew() -> None:
+    blind = judged(ILL, ILL, ILL, ILL, *[CANT_TELL] * 4)
+    assert (blind.health, blind.failures_in_row, blind.failing_since) == (DOWN, 0, 0.0)
+    assert blind.fault is not None
+
+
+# ------------------------------------------------------------------------------------------------------ rows by kind
+
+
+def test_a_row_of_failures_is_known_by_kind() -> None:
+    belief = judged(None, ILL, ILL, FaultKind.TIMEOUT, ILL)
+    assert belief.runs == (Run(ILL, 1.0, 2), Run(FaultKind.TIMEOUT, 3.0, 1), Run(ILL, 4.0, 1))
+    assert judged(ILL, belief=belief).runs[-1] == Run(ILL, 4.0, 2)
+    assert judged(None, belief=belief).runs == ()
+
+
+def test_a_streak_ends_at_the_first_failure_of_another_kind() -> None:
+    belief = judged(FaultKind.SLOW, ILL, FaultKind.TIMEOUT, ILL)
+    assert streak(belief, {ILL}) == (1, 3.0)
+    assert streak(belief, {ILL, FaultKind.TIMEOUT}) == (3, 1.0)
+    assert streak(belief, set(FaultKind)) == (4, 0.0)
+    assert streak(belief, {FaultKind.SLOW}) == (0, float("inf"))
+
+
+@given(st.lists(st.sampled_from(list(FaultKind)[:3]), min_size=200, max_size=200))
+def test_what_is_kept_of_a_long_row_is_bounded(kinds: list[FaultKind]) -> None:
+    assert len(judged(*kinds).runs) <= RUNS_KEPT
+
+
+def test_what_has_to_be_confirmed_anew_starts_from_nothing() -> None:
+    forgotten = unproven(judged(ILL, ILL, ILL, ILL))
+    assert (forgotten.health, forgotten.failures_in_row, forgotten.runs) == (DOWN, 0, ())
 
 
 # ---------------------------------------------------------------------------------------------------- void samples

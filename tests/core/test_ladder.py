@@ -6,7 +6,8 @@ from typing import ClassVar
 import pytest
 
 from fakes import Act, Target, service, strategy
-from reviver.core.ladder import Climb, HandOver, Ladder, WaitUntil, after, answering, next_move
+from reviver.core.health import Belief, Run
+from reviver.core.ladder import Climb, Confirming, HandOver, Ladder, Move, WaitUntil, after, answering, next_move
 from reviver.model.actions import Effect
 from reviver.model.faults import WAIT_FOR_IT, Fault, FaultKind
 from reviver.model.services import Service
@@ -73,8 +74,21 @@ def test_a_strategy_without_steps_waits_for_nothing() -> None:
 # --------------------------------------------------------------------------------------------------------- climbing
 
 
-def move(ladder: Ladder | None = None, *, fault: Fault = ILL, at: float = 1000.0, db: Service = DB) -> object:
-    return next_move(db, ladder or Ladder(), fault, failing_since=0.0, now=at)
+def failing(*runs: Run) -> Belief:
+    return Belief(runs=runs)
+
+
+def move(
+    ladder: Ladder | None = None,
+    *,
+    fault: Fault = ILL,
+    since: float = 0.0,
+    at: float = 1000.0,
+    db: Service = DB,
+    belief: Belief | None = None,
+) -> Move:
+    belief = belief or failing(Run(fault.kind, since, db.fall))
+    return next_move(db, ladder or Ladder(), belief, fault, now=at)
 
 
 def test_the_first_rung_that_answers_the_fault_comes_first() -> None:
@@ -98,15 +112,14 @@ def test_after_the_last_rung_come_people_and_are_told_what_was_tried() -> None:
 
 def test_a_rung_waits_until_the_fault_has_lasted_long_enough() -> None:
     db = service(Target("db"), replace(RESTART, after=None))
-    assert next_move(db, Ladder(), ILL, failing_since=100.0, now=144.9) == WaitUntil(
-        145.0, '"restart" waits until the fault has lasted long enough'
-    )
-    assert next_move(db, Ladder(), ILL, failing_since=100.0, now=145.0) == Climb(db.strategies[0])
+    why = '"restart" waits until the fault has lasted long enough'
+    assert move(db=db, since=100.0, at=144.9) == WaitUntil(145.0, why)
+    assert move(db=db, since=100.0, at=145.0) == Climb(db.strategies[0])
 
 
 def test_a_fault_that_becomes_certain_lets_it_act_sooner() -> None:
     db = service(Target("db"), replace(RESTART, after=None))
-    assert next_move(db, Ladder(), CERTAIN, failing_since=100.0, now=102.0) == Climb(db.strategies[0])
+    assert move(db=db, fault=CERTAIN, since=100.0, at=102.0) == Climb(db.strategies[0])
 
 
 def test_a_rung_waits_for_its_backoff() -> None:
@@ -130,6 +143,45 @@ def test_a_fault_that_passes_by_itself_is_waited_for_with_patience(kind: FaultKi
 def test_a_fault_that_passes_by_itself_is_treated_where_a_rung_answers_it() -> None:
     db = service(Target("db"), strategy(Gentle(), name="kill script", faults=[FaultKind.LOADING]))
     assert move(fault=Fault(kind=FaultKind.LOADING, message="soon"), db=db) == Climb(db.strategies[0])
+
+
+# ------------------------------------------------------------------------------------------------------ confirming
+
+MISSING = Fault(kind=FaultKind.DATABASE_MISSING, message="no such database")
+RESTORE_IT = strategy(RESTORE, name="restore", faults=[FaultKind.DATABASE_MISSING], after=None)
+BOTH = service(Target("db"), RESTART, RESTORE_IT)
+
+
+def test_failures_of_another_kind_confirm_nothing() -> None:
+    long_ill = failing(Run(ILL.kind, 0.0, 500), Run(MISSING.kind, 900.0, 3))
+    assert move(fault=MISSING, belief=long_ill, db=BOTH) == Confirming()
+
+
+def test_a_fault_lasts_since_its_own_first_failure_and_not_since_another() -> None:
+    long_ill = failing(Run(ILL.kind, 0.0, 500), Run(MISSING.kind, 900.0, 4))
+    assert move(fault=MISSING, belief=long_ill, db=BOTH, at=1049.0).at == 1050.0  # type: ignore[union-attr]
+    assert move(fault=MISSING, belief=long_ill, db=BOTH, at=1050.0) == Climb(RESTORE_IT)
+
+
+def test_faults_that_one_rung_answers_confirm_each_other() -> None:
+    either = strategy(Gentle(), faults=[ILL.kind, FaultKind.TIMEOUT])
+    turn_about = failing(*(Run(kind, 10.0, 1) for kind in [ILL.kind, FaultKind.TIMEOUT] * 2))
+    assert move(belief=turn_about, db=service(Target("db"), either)) == Climb(either)
+
+
+def test_faults_without_any_rung_confirm_each_other() -> None:
+    turn_about = failing(*(Run(kind, 10.0, 1) for kind in [FaultKind.SLOW, FaultKind.TLS_INVALID] * 2))
+    assert isinstance(move(fault=Fault(kind=FaultKind.SLOW, message="slow"), belief=turn_about), HandOver)
+
+
+def test_one_answer_without_a_rung_is_not_for_people() -> None:
+    odd = failing(Run(ILL.kind, 0.0, 500), Run(FaultKind.TLS_INVALID, 900.0, 1))
+    assert move(fault=Fault(kind=FaultKind.TLS_INVALID, message="expired"), belief=odd) == Confirming()
+
+
+def test_an_exhausted_ladder_is_for_people_only_once_its_fault_is_confirmed() -> None:
+    odd = failing(Run(FaultKind.TLS_INVALID, 0.0, 500), Run(ILL.kind, 900.0, 1))
+    assert move(climbed(reconnect=1, restart=2), belief=odd) == Confirming()
 
 
 def test_counting_keeps_the_other_rungs_and_the_backoff() -> None:

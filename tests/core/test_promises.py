@@ -18,7 +18,7 @@ from reviver.core.health import Sample
 from reviver.model.actions import Effect
 from reviver.model.faults import FaultKind
 from reviver.model.health import Health
-from reviver.model.ports import Outcome
+from reviver.model.ports import AttemptResult, Outcome
 from reviver.model.services import Budget, DaemonPolicy, Jitter, Mode, Service
 
 ILL, MISSING, LOADING, TLS = (
@@ -105,8 +105,7 @@ class AnyHistory(RuleBasedStateMachine):
                 self.state,
                 self.service,
                 self._situation(),
-                outcome=outcome,
-                message="ended",
+                result=AttemptResult(outcome=outcome, message="ended"),
                 random=random,
                 now=self.now,
             )
@@ -210,7 +209,9 @@ class AnyHistory(RuleBasedStateMachine):
 
     def _started_by_itself(self, start: decide.Start) -> None:
         rung = start.strategy
+        assert start.fault is not None
         assert len(self.told) >= self.service.fall, "started on too few failures in a row"
+        assert set(self.told[-self.service.fall :]) <= rung.faults, "started on failures that it doesn't answer"
         assert not self.with_people, "started what people have"
         assert Mode.APPROVE not in {rung.mode, self.situation.policy.mode}, "started without the wanted approval"
         assert rung.mode is Mode.AUTO
