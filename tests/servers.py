@@ -14,7 +14,7 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -83,6 +83,11 @@ class Server:
         """What it has printed so far."""
         return (self.directory / "log").read_text(errors="replace")
 
+    def listens(self) -> bool:
+        """Whether its port accepts connections, which says nothing about its answering."""
+        with socket.socket() as sock:
+            return sock.connect_ex((LOOPBACK, self.port)) == 0
+
     def argv(self) -> list[str]:
         """How it is started."""
         raise NotImplementedError
@@ -115,24 +120,23 @@ class Server:
 
     def freeze(self) -> None:
         """SIGSTOP to all of its processes: connections are accepted (by the kernel) and nobody answers."""
-        for pid in (self.pid, *children_of(self.pid)):
-            os.kill(pid, signal.SIGSTOP)
+        _send(signal.SIGSTOP, [self.pid, *children_of(self.pid)])
 
     def thaw(self) -> None:
         """SIGCONT to all of its processes."""
-        for pid in (self.pid, *children_of(self.pid)):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
+        _send(signal.SIGCONT, [self.pid, *children_of(self.pid)])
 
     async def kill(self) -> None:
         """SIGKILL to the main process, and return when it and its children are gone."""
-        if self.alive:
-            children = children_of(self.pid)
-            self.signal(signal.SIGKILL)
-            for pid in children:  # they end by themselves, unless frozen
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGCONT)
-            await until(lambda: not self.alive and not any(map(_runs, children)), what=f"{self.pid}, {children} end")
+        if not self.alive:
+            return
+        children = children_of(self.pid)
+        self.signal(signal.SIGKILL)
+        _send(signal.SIGCONT, children)
+        with suppress(AssertionError):  # they end by themselves, unless busy
+            await until(lambda: not self.alive and not any(map(_runs, children)), within=1.0)
+        _send(signal.SIGKILL, children)
+        await until(lambda: not self.alive and not any(map(_runs, children)), what=f"{self.pid}, {children} end")
 
     async def stop(self) -> None:
         """Stop it in an orderly way, SIGKILL after 5 s, and return when it is gone."""
@@ -282,7 +286,9 @@ async def running_redis(*options: str, program: str = "redis-server") -> AsyncIt
 
 
 @asynccontextmanager
-async def listening(serve: Callable[[anyio.abc.SocketStream], Awaitable[None]]) -> AsyncIterator[int]:
+async def listening(
+    serve: Callable[[anyio.abc.SocketStream], Awaitable[None]], *, port: int | None = None
+) -> AsyncIterator[int]:
     """The port of a server of the test's own that treats each connection by *serve*, and then closes it."""
 
     async def handle(stream: anyio.abc.SocketStream) -> None:
@@ -290,7 +296,7 @@ async def listening(serve: Callable[[anyio.abc.SocketStream], Awaitable[None]]) 
             async with stream:
                 await serve(stream)
 
-    port = free_port()
+    port = port or free_port()
     listener = await anyio.create_tcp_listener(local_host=LOOPBACK, local_port=port)
     async with listener, anyio.create_task_group() as tasks:
         tasks.start_soon(listener.serve, handle)
@@ -309,10 +315,26 @@ async def silent_server() -> AsyncIterator[int]:
         yield port
 
 
+def make_certificate(folder: Path, name: str) -> None:
+    """A self-signed certificate for the loopback address, ``NAME.crt`` and ``NAME.key``; PostgreSQL may read both."""
+    subject = ["-subj", f"/CN={name}", "-addext", f"subjectAltName=IP:{LOOPBACK}", "-days", "2"]
+    files = ["-keyout", str(folder / f"{name}.key"), "-out", str(folder / f"{name}.crt")]
+    argv = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    subprocess.run([*argv, *subject, *files], check=True, capture_output=True)
+    for suffix in ("crt", "key"):
+        _give_to_postgres(folder / f"{name}.{suffix}")
+
+
 async def _end(server: Server) -> None:
     """Nothing of *server* runs any more, even if the test was cancelled."""
     with anyio.CancelScope(shield=True):
         await server.kill()
+
+
+def _send(number: signal.Signals, pids: Iterable[int]) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def _runs(pid: int) -> bool:

@@ -9,7 +9,7 @@ import os
 import re
 import socket
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeVar
@@ -20,6 +20,7 @@ import anyio.to_thread
 from reviver.model.faults import Fault, FaultKind
 from reviver.model.units import format_duration
 
+T = TypeVar("T")
 AnyError = TypeVar("AnyError", bound=BaseException)
 
 _OWN_TROUBLE: Final = {
@@ -114,6 +115,8 @@ def judge(error: BaseException, endpoint: Endpoint, subject: str) -> Fault | str
         number = errno_of(cause)
         if number in _OWN_TROUBLE:
             return f"{subject}: can't be asked: {_OWN_TROUBLE[number]} ({os.strerror(number).lower()})"
+        if number == errno.ENOENT and not endpoint.is_unix:
+            return f"{subject}: can't be asked: a certificate or key that its settings name isn't there"
         if number == errno.ETIMEDOUT:
             return Fault(kind=FaultKind.TIMEOUT, message=f"{subject}: nothing answers: {os.strerror(number).lower()}")
         if number is not None:
@@ -156,6 +159,25 @@ def most_telling(errors: Sequence[AnyError]) -> AnyError:
     """
     refusals = (error for error in errors if any(errno_of(cause) == errno.ECONNREFUSED for cause in causes(error)))
     return next(refusals, errors[-1])
+
+
+async def first_of(
+    addresses: Sequence[str], connect: Callable[[str], Awaitable[T]], failures: tuple[type[Exception], ...]
+) -> T:
+    """
+    What *connect* gives for the first of *addresses* that can be connected to; of localhost's two, often one can't.
+
+    Raises what it raised for an address that answers, or the most telling of *failures* if none does.
+    """
+    errors: list[Exception] = []
+    for address in addresses:
+        try:
+            return await connect(address)
+        except failures as error:
+            if all(errno_of(cause) is None for cause in causes(error)):
+                raise
+            errors.append(error)
+    raise most_telling(errors)
 
 
 def nobody_listens(port: int) -> bool:

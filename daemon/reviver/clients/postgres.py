@@ -5,11 +5,13 @@ A connection is always ended by ``terminate()``: it says goodbye without waiting
 it; ``close()`` would wait.
 """
 
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Final, TypeAlias
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import anyio
 import asyncpg
 from asyncpg.exceptions import ClientConfigurationError, InterfaceError, InternalClientError, PostgresError
 from pydantic import AfterValidator
@@ -20,6 +22,8 @@ from reviver.model.secrets import Redactor, Secret
 from . import net
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+_SSL_REQUEST: Final = struct.pack(">ii", 8, 80877103)  # "SSLRequest", PostgreSQL documentation 55.7
 
 FAILURES: Final = (PostgresError, InterfaceError, InternalClientError, OSError, ValueError)
 """What connecting and asking may raise; the last comes of replies that no PostgreSQL would give."""
@@ -134,19 +138,25 @@ class Target:
         """
         # A bit less than the whole, so that a hung resolver isn't taken for a silent server.
         addresses = await resolver.addresses(self.endpoint, within=0.9 * within)
-        # A certificate that must match is for the name.
-        hosts = [self.endpoint.host] if self.sslmode == "verify-full" else addresses
-        connection: Connection = await asyncpg.connect(
-            self.dsn,
-            host=hosts,
-            port=[self.endpoint.port] * len(hosts),
-            user=self.user,
-            password=None if self.password is None else self.password.reveal(),
-            timeout=2 * within,
-            statement_cache_size=10 if prepare else 0,
-            server_settings={"application_name": "reviver"},
-        )
-        return connection
+        if self.sslmode == "verify-full":  # the certificate is for the name
+            addresses = [self.endpoint.host]
+
+        async def connect(address: str) -> Connection:
+            if self.sslmode == "disable" and not self.endpoint.is_unix:
+                await _greet(address, self.endpoint.port)
+            connection: Connection = await asyncpg.connect(
+                self.dsn,
+                host=address,
+                port=self.endpoint.port,
+                user=self.user,
+                password=None if self.password is None else self.password.reveal(),
+                timeout=2 * within,
+                statement_cache_size=10 if prepare else 0,
+                server_settings={"application_name": "reviver"},
+            )
+            return connection
+
+        return await net.first_of(addresses, connect, FAILURES)
 
     def explain(self, error: Exception, details: Mapping[str, JsonValue] = NOTHING) -> Fault | str:
         """What *error*, raised while asking, says about the server; a text if it says nothing about it."""
@@ -187,6 +197,23 @@ class Target:
             return Fault(kind=FaultKind.TLS_INVALID, message=f"{self}: it does not offer TLS, which sslmode asks for")
         message = f"{self}: something that isn't PostgreSQL answers on this port"
         return Fault(kind=FaultKind.BAD_PROTOCOL, message=message)
+
+
+async def _greet(address: str, port: int) -> None:
+    """
+    Make sure that a PostgreSQL is there, by asking whether it would do TLS: it says ``S`` or ``N``, and nothing else.
+
+    With TLS, asyncpg does so itself. Without, it takes whatever it gets for messages, and some of it, such as a run of
+    zeros, keeps it busy forever in code that can't be interrupted.
+    """
+    async with await anyio.connect_tcp(address, port) as stream:
+        await stream.send(_SSL_REQUEST)
+        try:
+            answer = await stream.receive(64)
+        except anyio.EndOfStream:
+            raise ConnectionResetError(net.CLOSED) from None
+    if answer not in {b"S", b"N"}:
+        raise ValueError("not the answer of a PostgreSQL")
 
 
 def _why_not_now(said: str) -> FaultKind:

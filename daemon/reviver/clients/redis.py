@@ -8,6 +8,7 @@ connection has a reader of its own.
 """
 
 import math
+import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -117,8 +118,21 @@ class Target:
     def __str__(self) -> str:
         return f"Redis {self.endpoint}"
 
-    def connection(self, address: str) -> AbstractConnection:
-        """A connection, not yet connected, that neither retries nor waits by itself: its user has the deadline."""
+    async def connect(self, address: str) -> AbstractConnection:
+        """
+        A connection to *address* of its host, logged in; it neither retries nor times out: the deadline is its user's.
+
+        Raises one of ``FAILURES``.
+        """
+        connection = self._connection(address)
+        try:
+            await connection.connect()  # type: ignore[no-untyped-call]
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        return connection
+
+    def _connection(self, address: str) -> AbstractConnection:
         arguments = dict(self.arguments)
         kind: type[AbstractConnection] = arguments.pop("connection_class", Connection)
         if self.endpoint.is_unix:
@@ -246,19 +260,7 @@ class Link:
         # A bit less than the whole, so that a hung resolver isn't taken for a silent Redis.
         within = 0.9 * self._context.timeout
         addresses = await self._resolver.addresses(self._target.endpoint, within=within)
-        for address in addresses[:-1]:  # of the two of localhost, often only one is listened on
-            with suppress(*FAILURES):
-                return await self._opened(address, context)
-        return await self._opened(addresses[-1], context)
-
-    async def _opened(self, address: str, context: CheckContext | None) -> Line:
-        connection = self._target.connection(address)
-        try:
-            await connection.connect()  # type: ignore[no-untyped-call]
-        except BaseException:
-            await connection.disconnect(nowait=True)
-            raise
-        line = Line(connection)
+        line = Line(await net.first_of(addresses, self._target.connect, FAILURES))
         self._tasks.start_soon(line.listen, context)
         return line
 
@@ -283,6 +285,8 @@ async def linked(target: Target, context: CheckContext) -> AsyncIterator[Link]:
 def _reply_fault(error: Exception) -> tuple[FaultKind | None, str]:
     """The fault that an error reply of Redis, or something that is no Redis, tells of, and its text."""
     for cause in net.causes(error):
+        if isinstance(cause, ssl.SSLError):  # a ValueError, too
+            return None, ""
         if isinstance(cause, InvalidResponse | ValueError | RecursionError):
             return FaultKind.BAD_PROTOCOL, "something that isn't Redis answers on this port"
         if not isinstance(cause, RedisError):
