@@ -16,7 +16,7 @@ from install.documented import documented
 from install.shell import ROOT, Shell, shell_in
 from servers import free_port, running_redis, until
 
-pytestmark = [pytest.mark.docker, pytest.mark.xdist_group("docker"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 
 WITH_DOCKER = str(ROOT / "tests/with_docker.sh")
 BASE = ROOT / ".cache/debian.tar"

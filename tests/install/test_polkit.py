@@ -4,7 +4,7 @@ import pytest
 
 from install.shell import ROOT, Shell, shell_in
 
-pytestmark = [pytest.mark.systemd, pytest.mark.xdist_group("polkit")]
+pytestmark = pytest.mark.systemd
 
 SET_UP = f"""
     systemd-sysusers {ROOT}/systemd/reviver.sysusers.conf

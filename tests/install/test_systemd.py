@@ -14,7 +14,7 @@ from install.documented import documented
 from install.shell import ROOT, Shell, shell_in
 from servers import until
 
-pytestmark = [pytest.mark.systemd, pytest.mark.xdist_group("systemd"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.systemd, pytest.mark.timeout(300)]
 
 SETTINGS = """
 [daemon]
