@@ -88,12 +88,12 @@ class MemoryJournal:
     async def append(self, *entries: j.Entry) -> None:
         with anyio.CancelScope(shield=True):
             await anyio.sleep(self.slow)
+        if self.error:
+            raise j.JournalError(self.error)
         for entry in entries:
             if self.stop_at is not None and len(self.written) >= self.stop_at:
                 self.stopped.set()
                 await anyio.sleep_forever()
-            if self.error:
-                raise j.JournalError(self.error)
             now = self.clock
             self.written.append(Written(entry=entry, at=now.wall(), boot_id=now.boot_id(), boot_s=now.boottime()))
 
@@ -103,7 +103,12 @@ class MemoryJournal:
         return {name: await self.incident(id_) for name, id_ in latest.items() if id_ not in gone}
 
     async def attempts_since(self, seconds: float) -> Sequence[j.Record]:
-        records = [self._record(w) for w in self.written if isinstance(w.entry, j.AttemptStarted)]
+        acted = {(e.incident, e.attempt) for e in self.entries if isinstance(e, j.StepStarted)}
+        records = [
+            self._record(w)
+            for w in self.written
+            if isinstance(w.entry, j.AttemptStarted) and (w.entry.incident, w.entry.attempt) in acted
+        ]
         return [record for record in records if record.age <= seconds]
 
     async def pauses(self) -> Mapping[str, j.ServicePaused]:
@@ -403,6 +408,8 @@ class Stage:
                 resume()
             yield supervisor
             tasks.cancel_scope.cancel()
+        if self.journal.stop_at is None:
+            await supervisor.scribe.finish()
 
     @asynccontextmanager
     async def killed_life(self, *services: Service, policy: DaemonPolicy | None = None) -> AsyncIterator[Life]:

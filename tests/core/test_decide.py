@@ -217,7 +217,6 @@ def test_after_an_unclear_attempt_a_relapse_starts_nothing() -> None:
     assert patient.answers(*[ILL] * 100).starts == ["restore"]
 
 
-@pytest.mark.xfail(reason="looking for the proof forgets that people must look", strict=True)
 def test_after_an_unclear_attempt_looking_for_the_proof_of_another_takes_nothing_back() -> None:
     restore = strategy(Act(effect=Effect.DESTRUCTIVE), name="restore", attempts=9, verify=[Target("rows")])
     patient = down(restore).ends(Outcome.FAILED, unproven=True).answers(*[ILL] * 10).ends(Outcome.UNCLEAR)
@@ -309,7 +308,6 @@ def test_a_person_may_order_the_unproven_strategy_though_the_check_passes() -> N
     assert start.strategy == PROVEN
 
 
-@pytest.mark.xfail(reason="another attempt forgets what is not proven", strict=True)
 @pytest.mark.parametrize("outcome", [Outcome.ABORTED, Outcome.FAILED])
 def test_an_attempt_that_ends_otherwise_does_not_forget_what_is_not_proven(outcome: Outcome) -> None:
     patient = unproven(RESTART).answers(*[ILL] * 20)
@@ -516,7 +514,6 @@ def test_a_persons_word_overrides_waiting_budget_approval_and_the_hand_over() ->
     assert handed_over.trouble.escalated_at is None
 
 
-@pytest.mark.xfail(reason="a second hand-over for the same fault is silent", strict=True)
 def test_when_what_a_person_ordered_fails_people_are_told_again() -> None:
     patient = down(FAILOVER).ends(Outcome.FAILED).answers(*[ILL] * 20)
     assert patient.ordered("failover").ends(Outcome.FAILED).answers(*[ILL] * 30).did.count("Escalate") == 2
