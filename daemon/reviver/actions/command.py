@@ -48,7 +48,7 @@ class Command:
         return [why] if why else []
 
     async def run(self, context: ActionContext) -> Mapping[str, JsonValue]:
-        """Run it, its pid and start time noted before anything is waited for; cancelled, it ends with its group."""
+        """Run it, its pid and start time noted before it begins; cancelled, it ends with its group."""
 
         async def note(token: process.Token) -> None:
             await context.note(token.note())

@@ -28,6 +28,8 @@ from .process import GRACE, Token, end_group, has_ended, signal_group, signal_na
 OUTPUT_LIMIT: Final = 64 * 1024  # bytes kept of each of stdout and stderr, half from the start and half from the end
 DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _CHUNK: Final = 64 * 1024
+GATE: Final = ("/bin/sh", "-c", 'read -r _ || exit 125; exec "$@" </dev/null', "gate")
+"""What stands before a program until it may begin; if its starter dies meanwhile, the program never begins."""
 
 Text = str | Secret
 
@@ -84,17 +86,22 @@ async def run(
     by itself (a server that it started) goes on, and is not waited for even if it holds the output open; with
     *end_group* it is ended, too.
 
-    *env* are variables for it, beside those three. *started* is awaited as soon as it runs; if that raises, the program
-    is ended and the exception goes on.
+    *env* are variables for it, beside those three. With *started*, its process is made and told of first, and the
+    program begins in it only when that has returned: killed in between, this process leaves nothing behind that it
+    hasn't told of. If *started* raises, the program never begins and the exception goes on.
 
     Raises:
         NotStartedError: It could not be started.
     """
     began = anyio.current_time()
-    child = await _start(argv, env=environment(env or {}), cwd=cwd)
+    why_not = obstacle(argv[0], env=env, cwd=cwd) if started is not None else None
+    if why_not is not None:
+        raise NotStartedError(why_not)
+    child = await _start(argv, env=environment(env or {}), cwd=cwd, gated=started is not None)
     try:
         if started is not None:
             await started(child.token)
+            child.begin()
         with anyio.move_on_at(began + timeout if timeout is not None else float("inf")) as deadline:
             await child.follow()
     finally:
@@ -216,6 +223,13 @@ class _Child:
             self.kill()
             raise
 
+    def begin(self) -> None:
+        """Open the gate before it."""
+        if self._popen.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):  # it was ended meanwhile
+                self._popen.stdin.write(b"\n")
+                self._popen.stdin.close()
+
     def kill(self) -> None:
         """End it at once, blocking; for a child that nobody will follow."""
         os.killpg(self._popen.pid, signal.SIGKILL)
@@ -256,9 +270,10 @@ class _Child:
         )
 
     def _close(self) -> None:
-        for stream in (self._popen.stdout, self._popen.stderr):
+        for stream in (self._popen.stdin, self._popen.stdout, self._popen.stderr):
             if stream is not None:
-                stream.close()
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
         if self._pidfd >= 0:
             os.close(self._pidfd)
 
@@ -278,8 +293,9 @@ class _Child:
 class _Start:
     """Starts a child in a thread, for a program on a hung file system would stall the event loop."""
 
-    def __init__(self, argv: Sequence[str], env: Mapping[str, str], cwd: str | None) -> None:
-        self._argv, self._env, self._cwd = list(argv), env, cwd
+    def __init__(self, argv: Sequence[str], env: Mapping[str, str], cwd: str | None, *, gated: bool = False) -> None:
+        self._argv, self._env, self._cwd = [*(GATE if gated else ()), *argv], env, cwd
+        self._stdin = subprocess.PIPE if gated else subprocess.DEVNULL
         self._lock = threading.Lock()
         self._child: _Child | None = None
         self._abandoned = False
@@ -289,7 +305,7 @@ class _Start:
             self._argv,
             env=self._env,
             cwd=self._cwd,
-            stdin=subprocess.DEVNULL,
+            stdin=self._stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
@@ -309,8 +325,8 @@ class _Start:
                 self._child.kill()
 
 
-async def _start(argv: Sequence[str], *, env: Mapping[str, str], cwd: str | None) -> _Child:
-    start = _Start(argv, env, cwd)
+async def _start(argv: Sequence[str], *, env: Mapping[str, str], cwd: str | None, gated: bool) -> _Child:
+    start = _Start(argv, env, cwd, gated=gated)
     try:
         return await anyio.to_thread.run_sync(start, abandon_on_cancel=True)
     except OSError as error:

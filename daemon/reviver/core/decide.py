@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from reviver.model.faults import Fault, FaultKind
 from reviver.model.health import Health
+from reviver.model.incidents import REVIVER
 from reviver.model.ports import AttemptResult, Outcome
 from reviver.model.services import Service, Strategy
 
@@ -19,7 +20,6 @@ from .guards import DEPENDENCY, Held, Situation, Spent, dependency_down, hard_st
 from .health import Belief, Sample, Signal, judge, signalled, unproven
 from .ladder import Climb, Confirming, HandOver, Ladder, WaitUntil, answering, next_move
 
-REVIVER = "reviver"
 ITSELF = "itself"
 ABORTED_PAUSE = 10.0  # seconds until an attempt may follow one that was aborted before it did anything
 
@@ -181,17 +181,16 @@ def on_attempt_ended(
     if outcome in {Outcome.ABORTED, Outcome.HEALED}:
         trouble = replace(trouble, ladder=trouble.ladder.counted(strategy, by=-1))
     if outcome in {Outcome.RECOVERED, Outcome.HEALED}:
-        by = strategy if outcome is Outcome.RECOVERED else ITSELF
-        return _closed(trouble, signalled(state.belief, Signal.CURED, now), by=by, now=now)
+        cured = signalled(state.belief, Signal.CURED, now)
+        if trouble.unproven not in {"", strategy}:  # another strategy's verification has not passed yet
+            return consider(State(belief=cured, trouble=trouble), service, situation, now=now)
+        return _closed(trouble, cured, by=strategy if outcome is Outcome.RECOVERED else ITSELF, now=now)
     belief = signalled(state.belief, Signal.LEFT, now)
+    trouble = replace(trouble, unproven=strategy if result.unproven else trouble.unproven)
     if outcome is Outcome.UNCLEAR:
         return _escalate(State(belief=belief, trouble=trouble), trouble, "", result.message, now=now, stop=Stop.UNCLEAR)
     not_before = now + _retry_in(service, trouble.ladder, strategy, outcome, random)
-    trouble = replace(
-        trouble,
-        ladder=replace(trouble.ladder, not_before=not_before),
-        unproven=strategy if result.unproven else "",
-    )
+    trouble = replace(trouble, ladder=replace(trouble.ladder, not_before=not_before))
     state = State(belief=belief, trouble=trouble)
     if result.unproven and _UNPROVEN not in trouble.handed_over:
         return _escalate(state, trouble, _UNPROVEN, result.message, now=now)
@@ -201,6 +200,12 @@ def on_attempt_ended(
 def on_interrupted(state: State) -> State:
     """The daemon stops in the middle of the attempt, which its next life resumes."""
     return state if state.trouble is None else replace(state, trouble=replace(state.trouble, running=""))
+
+
+def on_replaced(state: State, *, now: float) -> State:
+    """The settings name another target: what was seen is not its doing. A pause holds."""
+    health = Health.PAUSED if state.belief.health is Health.PAUSED else Health.UNKNOWN
+    return replace(state, belief=Belief(health=health, since=now))
 
 
 def on_pause(state: State, *, now: float) -> State:
@@ -372,9 +377,9 @@ def _start(state: State, trouble: Trouble, strategy: Strategy, fault: Fault | No
         ladder=trouble.ladder.counted(strategy.name),
         held=("", ""),
         held_reason="",
-        stop=Stop.NONE,
-        escalated_at=None,
     )
+    if by != REVIVER:  # a person has looked; what follows is told anew
+        trouble = replace(trouble, stop=Stop.NONE, handed_over=frozenset(), escalated_at=None)
     belief = signalled(state.belief, Signal.TREATED, now)
     return State(belief=belief, trouble=trouble), (Start(strategy, attempt, fault, by),)
 

@@ -73,9 +73,12 @@ class SqliteJournal:
         Raises:
             JournalError: It can't be used.
         """
-        connection = await anyio.to_thread.run_sync(database.connect, self._path, limiter=self._one_at_a_time)
-        self._connection = connection
-        return connection
+
+        def connect_once() -> sqlite3.Connection:
+            self._connection = self._connection or database.connect(self._path)
+            return self._connection
+
+        return await anyio.to_thread.run_sync(connect_once, limiter=self._one_at_a_time)
 
     async def aclose(self) -> None:
         """Close the file; the journal can't be used afterwards."""

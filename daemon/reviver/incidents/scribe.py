@@ -36,7 +36,7 @@ class Scribe:
     def __init__(self, journal: Journal, emit: Emit) -> None:
         self._journal = journal
         self._emit = emit
-        self._waiting: deque[_Batch] = deque(maxlen=BACKLOG_MAX)
+        self._waiting: deque[_Batch] = deque()
         self._more = anyio.Event()
         self.broken = ""
         """Why the journal can't be written, if it can't."""
@@ -96,26 +96,28 @@ class Scribe:
                 raise JournalError(self.broken)
             await self._journal.append(*(entry for batch in batches for entry in batch.entries))
         except JournalError as error:
-            self._keep(batches, str(error))
+            self._put_back(batches, str(error))
+            self._is(broken=str(error))
             return
         except BaseException:  # cancelled before it began
-            self._keep(batches, "reviver is stopping")
+            self._put_back(batches, "reviver is stopping")
             raise
         for batch in batches:
             batch.written.set()
         self._is(broken="")
 
-    def _keep(self, batches: list[_Batch], reason: str) -> None:
+    def _put_back(self, batches: list[_Batch], reason: str) -> None:
         """What was recorded waits on, in front; what was to be committed is refused."""
         self._waiting.extendleft(reversed([batch for batch in batches if not batch.wanted]))
         for batch in batches:
             if batch.wanted:
                 batch.error = reason
                 batch.written.set()
-        self._is(broken=reason)
 
     def _put(self, batch: _Batch) -> None:
         self._waiting.append(batch)
+        if len(self._waiting) > BACKLOG_MAX:
+            self._waiting.popleft()
         if batch.wanted or not self.broken:
             self._more.set()
 

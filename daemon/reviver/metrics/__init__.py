@@ -16,11 +16,11 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.process_collector import ProcessCollector
 
 from reviver import __version__
-from reviver.core.decide import ITSELF, REVIVER
+from reviver.core.decide import ITSELF
 from reviver.model import events as e
 from reviver.model import journal as j
 from reviver.model.health import Health
-from reviver.model.incidents import Incident, IncidentState
+from reviver.model.incidents import REVIVER, Incident, IncidentState
 from reviver.model.ports import Clock
 from reviver.model.services import Budget
 

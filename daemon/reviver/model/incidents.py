@@ -7,6 +7,9 @@ from enum import StrEnum
 from . import journal as j
 from .faults import NOTHING, FaultKind
 
+REVIVER = "reviver"
+"""Who orders an attempt when no person does."""
+
 
 class IncidentState(StrEnum):
     """Where an incident stands."""
@@ -159,9 +162,11 @@ def _advanced(incident: Incident, record: j.Record) -> Incident:
                 started_age=record.age,
                 planned=tuple(e.steps),
             )
-            return replace(
-                incident, attempts=(*incident.attempts, attempt), state=IncidentState.OPEN, reason="", stops=""
-            )
+            attempts = (*incident.attempts, attempt)
+            if not attempt.planned:  # it only looks again
+                return replace(incident, attempts=attempts)
+            stops = incident.stops if e.by == REVIVER else ""
+            return replace(incident, attempts=attempts, state=IncidentState.OPEN, reason="", stops=stops)
         case j.IncidentRecovered() as e:
             return replace(
                 incident,

@@ -18,11 +18,10 @@ from functools import partial
 
 import anyio
 
-from reviver.core.decide import REVIVER
 from reviver.incidents.scribe import Scribe
 from reviver.model import journal as j
 from reviver.model.actions import Effect
-from reviver.model.incidents import AttemptRecord
+from reviver.model.incidents import REVIVER, AttemptRecord
 from reviver.model.ports import AttemptResult, Clock, Order, Outcome
 from reviver.model.secrets import Redactor
 from reviver.model.services import Step
@@ -71,7 +70,10 @@ class Recovery:
                 result = await self._resumed(order, order.resume, done)
         except j.JournalError as error:
             result = done.broken_off(str(error))
-        return replace(result, message=self._redact(result.message), acted=done.acted)
+        outcome = result.outcome
+        if outcome is Outcome.FAILED and done.destructive:  # never twice: a person must look first
+            outcome = Outcome.UNCLEAR
+        return replace(result, outcome=outcome, message=self._redact(result.message), acted=done.acted)
 
     async def _from_the_start(self, order: Order, done: Progress) -> AttemptResult:
         await self._scribe.commit(
@@ -172,7 +174,7 @@ class Recovery:
             step = order.strategy.steps[number]
             ended = await self._steps.run(order, number, step, on_start=partial(_begun, done, step))
             if ended.outcome is not j.StepOutcome.DONE:
-                return _step_failed(step, number, ended.error)
+                return done.broken_off(f"step {number + 1} failed: {ended.error}")
         return await self._verify(order)
 
     async def _verify(self, order: Order) -> AttemptResult:
@@ -194,9 +196,3 @@ class Recovery:
 def _begun(done: Progress, step: Step) -> None:
     done.acted = True
     done.destructive |= step.action.effect is Effect.DESTRUCTIVE
-
-
-def _step_failed(step: Step, number: int, error: str) -> AttemptResult:
-    """A destructive step that failed may have done half of its work: that is for people to see."""
-    outcome = Outcome.UNCLEAR if step.action.effect is Effect.DESTRUCTIVE else Outcome.FAILED
-    return AttemptResult(outcome=outcome, message=f"step {number + 1} failed: {error}")

@@ -87,7 +87,7 @@ class Asker:
             answered_at = self._clock.monotonic()
         lag = self._lag.worst_since(asked_at)
         sample = Sample(result=result, asked_at=asked_at, answered_at=answered_at, lag=lag)
-        watched.result, watched.answered_at = result, answered_at
+        watched.result, watched.answered_at, watched.heard_at = result, answered_at, asked_at
         self._emit(
             Checked(
                 service=watched.name,

@@ -15,7 +15,7 @@ from reviver.model import journal as j
 from reviver.model.actions import Effect
 from reviver.model.faults import Fault
 from reviver.model.health import Health
-from reviver.model.incidents import AttemptRecord, Incident, IncidentState, fold
+from reviver.model.incidents import REVIVER, AttemptRecord, Incident, IncidentState, fold
 from reviver.model.journal import StepOutcome
 from reviver.model.ports import Outcome
 
@@ -61,7 +61,7 @@ async def _uses(journal: j.Journal, *, now: float) -> list[Use]:
     return [
         Use(at=now - record.age, service=record.entry.service, strategy=record.entry.strategy)
         for record in records
-        if isinstance(record.entry, j.AttemptStarted) and record.entry.by == decide.REVIVER
+        if isinstance(record.entry, j.AttemptStarted) and record.entry.by == REVIVER
     ]
 
 

@@ -21,7 +21,7 @@ from reviver.incidents.scribe import Scribe
 from reviver.model import journal as j
 from reviver.model.events import Blip, Emit, HealthChanged, ServicesChanged
 from reviver.model.health import Health
-from reviver.model.incidents import AttemptRecord
+from reviver.model.incidents import REVIVER, AttemptRecord
 from reviver.model.ports import AttemptResult, Clock, Order, Outcome, Recoverer
 from reviver.model.secrets import Redactor
 from reviver.model.services import DaemonPolicy, Service
@@ -69,6 +69,8 @@ class Supervisor:
         self._asker = Asker(clock=clock, emit=emit, redact=redact, wake=self.wake)
         self._surroundings = Surroundings(self.watched, emit)
         self._schedule: Schedule[Key] = Schedule()
+        self._pauses: dict[str, float] = {}
+        """Unix time until which each service is paused, whether the settings name it or not."""
         self._idle = anyio.Event()
         self._tasks: anyio.abc.TaskGroup
         self._add(services)
@@ -103,7 +105,7 @@ class Supervisor:
             case "look":
                 self.look(watched)
             case _:
-                self.resume(watched, by=decide.REVIVER)
+                self.resume(watched, by=REVIVER)
 
     async def drain(self, *, within: float) -> None:
         """Start nothing more, and give attempts under way *within* seconds to come to a safe stop between steps."""
@@ -147,13 +149,15 @@ class Supervisor:
         self._add(fresh)
         for name in fresh:
             self._begin(self.watched[name])
+            if self._pauses.get(name, 0.0) > self.clock.wall():  # it was here before
+                self.paused(self.watched[name], until=self._pauses[name])
         self._emit(ServicesChanged(added=(), removed=tuple(removed)))
         self._look_at_all()
 
     def _swap(self, watched: Watched, service: Service) -> None:
         self._release(watched)
         if service.check != watched.service.check and not watched.running:  # what was seen was another target
-            self._believe(watched, decide.State(trouble=watched.state.trouble))
+            self._believe(watched, decide.on_replaced(watched.state, now=self.clock.monotonic()))
         watched.process, watched.process_told = Process.UNKNOWN, ""
         watched.service = service
         self._begin(watched)
@@ -361,7 +365,7 @@ class Supervisor:
     def _start(self, watched: Watched, command: decide.Start, resume: AttemptRecord | None = None) -> None:
         now = self.clock.monotonic()
         use = Use(at=now, service=watched.name, strategy=command.strategy.name)
-        if command.by == decide.REVIVER and resume is None:
+        if command.by == REVIVER and resume is None:
             self.used([use])
         watched.attempt = command.attempt
         self._drop_ask(watched)
@@ -389,6 +393,8 @@ class Supervisor:
         watched.attempt = 0
         if not result.acted:
             self._surroundings.unused(use)
+        elif order.resume is not None and not order.resume.steps and order.by == REVIVER:
+            self.used([use])  # an earlier life's attempt that came to its first step only now
         if result.outcome is Outcome.LEFT:
             self._believe(watched, decide.on_interrupted(watched.state))
         else:
@@ -411,7 +417,7 @@ class Supervisor:
             now=now,
         )
         trouble = decision[0].trouble
-        waits = trouble is not None and trouble.open and trouble.escalated_at is None and not trouble.running
+        waits = trouble is not None and trouble.open and not trouble.stop and not trouble.running
         ended = j.AttemptEnded(
             service=watched.name,
             incident=watched.incident,
@@ -440,7 +446,7 @@ class Supervisor:
     def paused(self, watched: Watched, *, until: float) -> None:
         """Let the pause that stands in the journal hold."""
         now = self.clock.monotonic()
-        watched.paused_until = until
+        watched.paused_until = self._pauses[watched.name] = until
         self._schedule.put(("unpause", watched.name), now + max(0.0, until - self.clock.wall()))
         self._believe(watched, decide.on_pause(watched.state, now=now))
 
@@ -449,6 +455,7 @@ class Supervisor:
         self.scribe.record(j.ServiceResumed(service=watched.name, incident=watched.incident, by=by))
         self._schedule.drop(("unpause", watched.name))
         watched.paused_until = None
+        self._pauses.pop(watched.name, None)
         self._believe(watched, decide.on_resume(watched.state, now=self.clock.monotonic()))
         self.wake(watched, "resumed")
 

@@ -108,4 +108,4 @@ class Surroundings:
 
 def _serves(other: Watched, since: float | None) -> bool:
     """Whether *other* is up by an answer to a question asked *since* then: an older one may be out of date."""
-    return other.serves and (since is None or other.asked_at >= since)
+    return other.serves and (since is None or other.heard_at >= since)

@@ -40,6 +40,8 @@ class Watched:
     result: CheckResult | None = None
     asked_at: float = float("-inf")
     answered_at: float = float("-inf")
+    heard_at: float = float("-inf")
+    """When the last question that was answered had been asked."""
     fresh_at: float = float("-inf")
     """When it was last asked over a fresh connection."""
     due_at: float = float("inf")
