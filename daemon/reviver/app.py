@@ -6,6 +6,7 @@ Reads top to bottom as the daemon's life: settings, journal, what an earlier lif
 
 import asyncio
 import fcntl
+import gc
 import logging
 import os
 import random
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import anyio
 import anyio.abc
+from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 from reviver import kinds, logs, systemd, web
 from reviver.clients.clock import SystemClock
@@ -49,7 +51,7 @@ log = logging.getLogger(__name__)
 
 FAILED, TRY_LATER, BAD_CONFIG = 1, 75, 78  # sysexits(3)
 STEP_GRACE = 15.0  # seconds that a running step may still take once reviver is told to stop
-JOURNAL_AGAIN = 5.0  # seconds between looks whether a journal that couldn't be read can be
+JOURNAL_AGAIN = wait_random_exponential(multiplier=2.0, max=30.0)  # seconds between looks whether it can be read
 NAME_LOOKUPS = 64  # threads for getaddrinfo, so that some dead names don't stop the others' look-up
 
 
@@ -163,6 +165,7 @@ class Daemon:
                     if resumes is None:
                         root.start_soon(self._until_journal_opens)
                     self._notifier.ready()
+                    gc.freeze()  # what lives from here to the end needs no collecting: shorter pauses
                     with self._living:
                         await self._until_stopped(signals)
                 self._notifier.stopping()
@@ -188,12 +191,11 @@ class Daemon:
 
     async def _until_journal_opens(self) -> None:
         """Watching and telling go on without memory; acting needs a start that reads what an earlier life left."""
-        while True:
-            await anyio.sleep(JOURNAL_AGAIN)
-            with suppress(JournalError):
+        async for attempt in AsyncRetrying(retry=retry_if_exception_type(JournalError), wait=JOURNAL_AGAIN):
+            with attempt:
                 await self._journal.open()
                 await self._journal.unfinished()
-                return self._living.cancel()
+        self._living.cancel()
 
     async def _listen(self, root: anyio.abc.TaskGroup) -> str:
         """Answer over HTTP; returns why that can't be done, or nothing."""

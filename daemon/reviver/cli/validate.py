@@ -1,5 +1,6 @@
 """``reviver validate``: everything that is wrong with the settings."""
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from .exits import BAD_CONFIG, OK
@@ -15,15 +16,25 @@ def validate(*, json: Json = False, config: Config = None) -> int:
     Read the settings and say everything that is wrong with them.
 
     Each problem is a line `FILE:LINE: key: what is wrong` on stderr, and the exit code is then 78. Secrets are looked
-    up, too: run it as the daemon's user, with the daemon's environment.
+    up, too: run it as the daemon's user, with the daemon's environment. Only the unit itself is given its credentials;
+    elsewhere they are taken for granted, and named.
     """
     from reviver import kinds
     from reviver.settings import SettingsError, load
+    from reviver.settings.secrets import resolve
+
+    unseen: list[str] = []
+
+    def resolve_what_can_be(reference: dict[str, str]) -> str:
+        if "credential" in reference and not os.environ.get("CREDENTIALS_DIRECTORY"):
+            unseen.append(reference["credential"])
+            return "only the unit is given it"
+        return resolve(reference)
 
     errors: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
     try:
-        settings = load(config_path(config), kinds.installed())
+        settings = load(config_path(config), kinds.installed(), resolve_secret=resolve_what_can_be)
         warnings = settings.warnings
     except SettingsError as error:
         errors = error.problems
@@ -38,6 +49,10 @@ def validate(*, json: Json = False, config: Config = None) -> int:
         return BAD_CONFIG
     if not json:
         print(_found(settings))
+        for name in dict.fromkeys(unseen):
+            say(
+                f"credential {name} was not looked at: systemd gives it to the unit alone (LoadCredential={name}:/PATH)"
+            )
     return OK
 
 

@@ -17,6 +17,7 @@ _NAMED = re.compile(
     r"(?P<value>(?:bearer|basic)\s+\S+|\"[^\"]*\"|'[^']*'|[^\s,;&\"']+)",
     re.IGNORECASE,
 )
+_NAME = re.compile(r"(?:^|[_-])(?:password|passwd|secret|token|api_?key|authorization|cookie)$", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -73,7 +74,7 @@ class Redactor:
         if value is None or isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
             return value
         if isinstance(value, Mapping):
-            return {self(str(key)): self.tree(item) for key, item in value.items()}
+            return {self(str(key)): MASK if _NAME.search(str(key)) else self.tree(item) for key, item in value.items()}
         if isinstance(value, list | tuple | set | frozenset):
             return [self.tree(item) for item in value]
         return self(str(value))
