@@ -58,6 +58,13 @@ def test_the_newest_lines_are_the_ones_shown() -> None:
     assert " 1: db is down" not in text
 
 
+def test_long_lines_are_cut_before_the_beginning_of_the_timeline_is_left_out() -> None:
+    text = "\n".join(drawn(busy_story(11), width=80, height=24, color_system=None))
+    assert " 0: db is down" in text
+    assert "10: db is down" in text
+    assert "2: db is down: unreachable: PostgreSQL" in text
+
+
 def test_without_colours_the_page_has_no_escape_sequences(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     story = busy_story(2)

@@ -5,6 +5,7 @@ import json
 import shutil
 import signal
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -95,7 +96,7 @@ class Demo:
 
     def _play(self) -> None:
         self._plan = plan.make()
-        with view.of(self._talk, live=self._live) as shown:
+        with closing(view.of(self._talk, live=self._live)) as shown:
             stack, watcher = self._start(self._plan, shown)
         anyio.run(self._perform, self._plan, stack, watcher)
 
@@ -121,13 +122,13 @@ class Demo:
             children.reap(but=watcher.pid)
 
         async with watcher.asked():
-            with view.of(self._talk, live=self._live) as shown:
+            with closing(view.of(self._talk, live=self._live)) as shown:
                 faults = [FAULTS[name](stack) for name in self._names]
                 await Play(watcher, self._story, shown, tick=tick).perform(faults)
             self._tell_the_end()
             if self._keep and self._well:
                 self._tell_how_to_go_on(plan)
-                with view.of(self._talk, live=self._live) as shown:
+                with closing(view.of(self._talk, live=self._live)) as shown:
                     await Play(watcher, self._story, shown, tick=tick).follow_all()
 
     def _tell_the_end(self) -> None:

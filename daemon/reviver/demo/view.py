@@ -1,8 +1,7 @@
 """How the demo looks: a live page on a terminal, elsewhere a line for each thing that happens; a table at the end."""
 
 import textwrap
-from types import TracebackType
-from typing import IO, Final, Protocol, Self
+from typing import IO, Final, Protocol
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
@@ -35,16 +34,6 @@ class View(Protocol):
     rest: float
     """Seconds to look at the end of a page."""
 
-    def __enter__(self) -> Self:
-        """Begin."""
-        ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Give the terminal back."""
-        ...
-
     def heading(self, story: Story) -> None:
         """A new page begins."""
         ...
@@ -57,6 +46,10 @@ class View(Protocol):
         """Time has passed."""
         ...
 
+    def close(self) -> None:
+        """Give the terminal back."""
+        ...
+
 
 class Page:
     """A live page, for a terminal."""
@@ -66,15 +59,7 @@ class Page:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._live = Live(console=console, auto_refresh=False, transient=True)
-
-    def __enter__(self) -> Self:
         self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._live.stop()
 
     def heading(self, story: Story) -> None:
         """Nothing by itself: the next refresh shows it."""
@@ -87,6 +72,10 @@ class Page:
         width, height = min(self._console.width, WIDTH_MAX), max(self._console.height, HEIGHT_MIN)
         self._live.update(page(story, width=width, height=height), refresh=True)
 
+    def close(self) -> None:
+        """Remove the page."""
+        self._live.stop()
+
 
 class Lines:
     """A line for each thing that happens."""
@@ -95,14 +84,6 @@ class Lines:
 
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Nothing to give back."""
 
     def heading(self, story: Story) -> None:
         """Print it."""
@@ -114,6 +95,9 @@ class Lines:
 
     def refresh(self, story: Story) -> None:
         """Nothing: what happened has been printed."""
+
+    def close(self) -> None:
+        """Nothing: it has taken nothing."""
 
     def _print(self, text: str) -> None:
         self._stream.write(f"{text}\n")
@@ -188,18 +172,22 @@ def _doing(service: Service) -> Text:
 
 
 def _timeline(story: Story, width: int, rows: int) -> list[RenderableType]:
-    """The last *rows* rows of the timeline, padded so that the page keeps its height."""
-    drawn: list[RenderableType] = []
+    """The timeline in exactly *rows* rows: long lines are cut before old ones are left out."""
+    for folds in (3, 2, 1):
+        drawn = [row for line in story.lines for row in _rows(line, width, folds)]
+        if len(drawn) <= rows:
+            break
+    return [*drawn[-rows:], *(Text() for _ in range(rows - len(drawn)))]
+
+
+def _rows(line: Line, width: int, folds: int) -> list[Text]:
+    """*line* in at most *folds* rows."""
     indent = TIME + 1 + WHO + 1
-    for line in story.lines:
-        folded = textwrap.wrap(line.text, width - indent, max_lines=3, placeholder=" …") or [""]
-        who = "cyan" if line.who == DEMO else "magenta"
-        head = Text.assemble((f"{_time(line):>{TIME}} ", "dim"), (f"{line.who:<{WHO}} ", who))
-        style = "green" if line.text.startswith(PROVEN) else ""
-        drawn.append(head.append(folded[0], style))
-        drawn += [Text(" " * indent + more, style) for more in folded[1:]]
-    shown = drawn[-rows:]
-    return [*shown, *(Text() for _ in range(rows - len(shown)))]
+    who = "cyan" if line.who == DEMO else "magenta"
+    style = "green" if line.text.startswith(PROVEN) else ""
+    first, *more = textwrap.wrap(line.text, width - indent, max_lines=folds, placeholder=" …") or [""]
+    head = Text.assemble((f"{_time(line):>{TIME}} ", "dim"), (f"{line.who:<{WHO}} ", who), (first, style))
+    return [head, *(Text(" " * indent + each, style) for each in more)]
 
 
 def _time(line: Line) -> str:
