@@ -123,10 +123,13 @@ def _pieces_of_password(url: str) -> Iterable[str]:
 
 @functools.cache
 def adapter(kind: type) -> TypeAdapter[Any]:
-    """What validates *kind*. A kind is a plain dataclass; that it is to be read strictly is written on it here."""
-    if is_dataclass(kind) and "__pydantic_config__" not in kind.__dict__:
-        kind = with_config(STRICT)(kind)
-    return TypeAdapter(kind)
+    """What validates *kind*, strictly. A kind is a plain dataclass: that is written on it only while this is made."""
+    if not is_dataclass(kind) or "__pydantic_config__" in kind.__dict__:
+        return TypeAdapter(kind)
+    try:
+        return TypeAdapter(with_config(STRICT)(kind))
+    finally:
+        delattr(kind, "__pydantic_config__")
 
 
 def keys_at(kind: type, place: Place) -> Collection[str]:
