@@ -369,10 +369,11 @@ async def test_a_refusal_is_certain_only_if_nobody_listens_on_that_port() -> Non
 
 async def test_a_unix_socket_is_asked_and_its_refusal_is_certain() -> None:
     async with running_postgres() as server:
-        check = Postgres(dsn=f"postgresql://postgres@/postgres?host={server.directory}&port={server.port}")
-        assert check.hosts() == {"localhost"}
-        async with opened(check) as it:
+        url = f"postgresql://postgres@/postgres?host={server.directory}&port={server.port}"
+        assert Postgres(dsn=url).hosts() == {"localhost"}
+        async with opened(Postgres(dsn=url)) as it, opened(Postgres(dsn=url + "&sslmode=disable")) as without_tls:
             assert await it.kind() is None
+            assert await without_tls.kind() is None
             await server.kill()
             fault = await it.fault()
             assert fault.kind is F.UNREACHABLE

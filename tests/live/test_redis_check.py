@@ -102,8 +102,9 @@ async def test_a_late_answer_is_not_taken_for_that_of_the_next_question() -> Non
         assert result.details["maxclients"] == 77
 
 
-async def test_nothing_is_retried() -> None:
-    """redis-py retries ten times by default: a silent server would see as many connections and hang the question."""
+@pytest.mark.parametrize("database", [0, 3])
+async def test_nothing_is_retried(database: int) -> None:
+    """redis-py retries ten times by default: who hangs up would see as many connections, and hang the question."""
     connections = 0
 
     async def count(stream: anyio.abc.SocketStream) -> None:
@@ -111,15 +112,12 @@ async def test_nothing_is_retried() -> None:
         connections += 1
         await stream.receive()
 
-    async with listening(count) as port, opened(Redis(url=f"redis://{LOOPBACK}:{port}")) as it:
+    async with listening(count) as port, opened(Redis(url=f"redis://{LOOPBACK}:{port}/{database}")) as it:
         for asked in (1, 2):
-            before = anyio.current_time()
             fault = await it.fault(fresh=True)
             assert fault.kind is F.UNREACHABLE
             assert not fault.certain
-            assert anyio.current_time() - before < 1.0
             assert connections == asked
-        it.wakes.clear()
 
 
 async def test_a_connection_ended_by_somebody_wakes_the_supervisor_and_is_replaced_without_a_fault() -> None:

@@ -11,9 +11,10 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final
 
 import anyio
+from pydantic import Field
 from redis.exceptions import RedisError, ResponseError
 
 from reviver.clients.asking import EVIDENCE_WITHIN, Finding, result_of
@@ -39,11 +40,11 @@ class RedisStream:
     """The stream's key."""
     group: str
     """The consumer group."""
-    max_lag: int | None = None
+    max_lag: Annotated[int, Field(ge=0)] | None = None
     """Entries that may wait to be delivered; ``None``: any number."""
     max_idle: Seconds = 300.0
     """An entry that was delivered and not acknowledged for longer is stuck."""
-    min_consumers: int = 1
+    min_consumers: Annotated[int, Field(ge=0)] = 1
     """Consumers that must be alive."""
     consumer_idle: Seconds = 300.0
     """A consumer unseen for longer counts as dead: longer than the longest task, and than its pause between reads."""
