@@ -24,6 +24,8 @@ WIDTH_MAX: Final = 110
 HEIGHT_MIN: Final = 16
 FRAME: Final = 11
 """Rows of the live page beside the timeline."""
+FOLDS: Final = 2
+"""Rows that a long line may have beside its first."""
 TIME: Final = 8
 WHO: Final = 8
 
@@ -110,7 +112,7 @@ def page(story: Story, *, width: int, height: int) -> RenderableType:
     title.add_column()
     title.add_column(justify="right")
     title.add_row(Text("reviver demo", style="bold"), Text(_progress(story), style="dim"))
-    rows = height - FRAME - 1
+    rows = height - FRAME
     parts = (
         title,
         Text("─" * width, style="dim"),
@@ -172,22 +174,27 @@ def _doing(service: Service) -> Text:
 
 
 def _timeline(story: Story, width: int, rows: int) -> list[RenderableType]:
-    """The timeline in exactly *rows* rows: long lines are cut before old ones are left out."""
-    for folds in (3, 2, 1):
-        drawn = [row for line in story.lines for row in _rows(line, width, folds)]
-        if len(drawn) <= rows:
-            break
+    """The timeline in exactly *rows* rows: one for each line, and what is left to the latest long ones."""
+    drawn: list[RenderableType] = []
+    spare = rows - len(story.lines)
+    for line in reversed(story.lines):
+        rows_of_it = _rows(line, width, at_most=1 + max(0, min(spare, FOLDS)))
+        spare -= len(rows_of_it) - 1
+        drawn = [*rows_of_it, *drawn]
     return [*drawn[-rows:], *(Text() for _ in range(rows - len(drawn)))]
 
 
-def _rows(line: Line, width: int, folds: int) -> list[Text]:
-    """*line* in at most *folds* rows."""
+def _rows(line: Line, width: int, *, at_most: int) -> list[Text]:
+    """*line* in rows, the last of which is cut off if need be."""
     indent = TIME + 1 + WHO + 1
+    folded = textwrap.wrap(line.text, width - indent) or [""]
+    if len(folded) > at_most:
+        cut = " ".join(folded[at_most - 1 :])[: width - indent - 1] + "…"
+        folded = [*folded[: at_most - 1], cut]
     who = "cyan" if line.who == DEMO else "magenta"
     style = "green" if line.text.startswith(PROVEN) else ""
-    first, *more = textwrap.wrap(line.text, width - indent, max_lines=folds, placeholder=" …") or [""]
-    head = Text.assemble((f"{_time(line):>{TIME}} ", "dim"), (f"{line.who:<{WHO}} ", who), (first, style))
-    return [head, *(Text(" " * indent + each, style) for each in more)]
+    head = Text.assemble((f"{_time(line):>{TIME}} ", "dim"), (f"{line.who:<{WHO}} ", who), (folded[0], style))
+    return [head, *(Text(" " * indent + more, style) for more in folded[1:])]
 
 
 def _time(line: Line) -> str:
