@@ -28,6 +28,8 @@ class Schedule(Generic[K]):
     def put(self, key: K, at: float) -> None:
         """Make *key* due at *at*, and at no other time."""
         slot = math.ceil(at / SLOT)
+        if slot * SLOT < at:  # rounded down by a hair: who is woken too soon waits for the same moment again
+            slot += 1
         if self._slot_of.get(key) == slot:
             return
         self._slot_of[key] = slot

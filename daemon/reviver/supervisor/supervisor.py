@@ -8,14 +8,12 @@ in its own task with its own deadline.
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
-from typing import assert_never
 
 import anyio
 import anyio.abc
 
-from reviver.core import decide, severity
-from reviver.core.guards import Situation
+from reviver.core import decide
+from reviver.core.guards import DEPENDENCY, Situation
 from reviver.core.health import CERTAIN_PAUSE, Belief, Sample, pause_until_next
 from reviver.incidents.scribe import Scribe
 from reviver.model import journal as j
@@ -26,6 +24,7 @@ from reviver.model.ports import AttemptResult, Clock, Order, Outcome, Recoverer
 from reviver.model.secrets import Redactor
 from reviver.model.services import DaemonPolicy, Service
 
+from . import telling
 from .asking import Asker
 from .patient import WatchedPatient
 from .schedule import Schedule
@@ -283,9 +282,11 @@ class Supervisor:
         now = self.clock.monotonic()
         for other in self.watched.values():
             trouble = other.state.trouble
-            if trouble is not None and trouble.open and not trouble.running:
-                self._schedule.put(("look", other.name), now)
-                self.wake(other, "another service changed")
+            if trouble is None or not trouble.open or trouble.running:
+                continue
+            self._schedule.put(("look", other.name), now)
+            if trouble.held[0] == DEPENDENCY:
+                self.wake(other, "a service that it needs has changed")
 
     def _apply(self, watched: Watched, decision: decide.Decision, *first: j.Entry) -> None:
         """
@@ -301,64 +302,13 @@ class Supervisor:
                     self._start(watched, command)
                 case decide.LookAt(at):
                     self._schedule.put(("look", watched.name), at)
+                case decide.Open():
+                    services = {name: each.service for name, each in self.watched.items()}
+                    entries.append(telling.opened(watched, command, services, wall=self.clock.wall()))
                 case _:
-                    entries.append(self._entry(watched, command))
+                    entries.append(telling.told(watched, command))
         if entries:
             self.scribe.record(*entries)
-
-    def _entry(self, watched: Watched, command: decide.Told) -> j.Entry:
-        """What the journal says of *command*."""
-        match command:
-            case decide.Open():
-                return self._opened(watched, command)
-            case decide.NoteFault(fault):
-                return j.FaultChanged(
-                    service=watched.name,
-                    incident=watched.incident,
-                    fault=fault.kind,
-                    message=fault.message,
-                    certain=fault.certain,
-                )
-            case decide.Hold(held):
-                return j.RecoveryHeld(
-                    service=watched.name, incident=watched.incident, guard=held.guard, reason=held.reason
-                )
-            case decide.Escalate(reason, stop):
-                return j.IncidentEscalated(
-                    service=watched.name, incident=watched.incident, reason=reason, stops=stop.value
-                )
-            case decide.Close(by, down_for):
-                return j.IncidentRecovered(service=watched.name, incident=watched.incident, by=by, down_for=down_for)
-            case _:
-                assert_never(command)
-
-    def _opened(self, watched: Watched, command: decide.Open) -> j.Entry:
-        fault = command.fault
-        if command.again:
-            return j.IncidentReopened(
-                service=watched.name,
-                incident=watched.incident,
-                fault=fault.kind,
-                message=fault.message,
-                certain=fault.certain,
-                failing_for=command.failing_for,
-            )
-        services = {name: each.service for name, each in self.watched.items()}
-        affected = severity.impact(watched.name, services)
-        at = datetime.fromtimestamp(self.clock.wall(), UTC)
-        watched.incident = f"{watched.name}-{at:%Y%m%dT%H%M%S}{at.microsecond // 1000:03d}"
-        return j.IncidentOpened(
-            service=watched.name,
-            incident=watched.incident,
-            fault=fault.kind,
-            message=fault.message,
-            certain=fault.certain,
-            severity=severity.severity(watched.name, affected, services),
-            impact=affected,
-            failing_for=command.failing_for,
-            noticed_ago=command.noticed_ago,
-            details=fault.details,
-        )
 
     # ------------------------------------------------------------------------------------------- attempts
 
