@@ -135,12 +135,16 @@ async def test_started_as_documented_it_is_ready_when_start_returns_and_has_no_p
         await host("reviver status --quiet")
         await host.health_becomes("lamp", "up")
         await host.becomes("1 of 1 services up", "systemctl show --property StatusText --value reviver")
-        status = await host("cat /proc/$(systemctl show --property MainPID --value reviver)/status")
-        told = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+        process = await host("cat /proc/$(systemctl show --property MainPID --value reviver)/status")
+        told = dict(line.split(":\t", 1) for line in process.splitlines() if ":\t" in line)
         assert told["Uid"].split()[0] == await host("id -u reviver")
         assert (told["CapEff"], told["CapBnd"], told["NoNewPrivs"], told["Seccomp"]) == ("0" * 16, "0" * 16, "1", "2")
         owned = await host("stat -c '%U %a' /var/lib/reviver /run/reviver /run/reviver/control.sock")
         assert owned == "reviver 700\nreviver 750\nreviver 660"
+        await host("setpriv --reuid nobody --regid nogroup --groups reviver reviver status")
+        ask = "reviver status --socket /run/reviver/control.sock"
+        status, said = await host.run(f"setpriv --reuid nobody --regid nogroup --clear-groups {ask}")
+        assert status == 77, said  # EX_NOPERM
 
 
 async def test_a_reload_takes_good_settings_and_keeps_the_old_ones_instead_of_bad_ones(program: Path) -> None:
