@@ -370,6 +370,7 @@ class Stage:
         self.recorder = Recorder()
         self.random = 0.5
         self.redact = Redactor()
+        self.policy = DaemonPolicy()
 
     @property
     def entries(self) -> list[str]:
@@ -400,7 +401,7 @@ class Stage:
     @asynccontextmanager
     async def life(self, *services: Service, policy: DaemonPolicy | None = None) -> AsyncIterator[Life]:
         """A life of the daemon that watches *services*; at the end of the block it is cancelled, as on SIGTERM."""
-        supervisor = self.supervisor(services, policy or DaemonPolicy())
+        supervisor = self.supervisor(services, policy or self.policy)
         resumes = await restore(supervisor, self.journal)
         async with anyio.create_task_group() as tasks:
             await tasks.start(supervisor.run)
