@@ -426,9 +426,9 @@ async def _no_reload() -> None:
     """There are no settings to read."""
 
 
-async def until(condition: Callable[[], object], *, within: float = 600.0) -> float:
-    """Wait until *condition* holds; returns the time. Polls in small steps of virtual time."""
+async def until(condition: Callable[[], object], *, within: float = 600.0, every: float = 0.01) -> float:
+    """Wait until *condition* holds; returns the time. Looks at it *every* so many seconds of virtual time."""
     with anyio.fail_after(within):
         while not condition():  # noqa: ASYNC110  a condition of the test, not an event of the code
-            await anyio.sleep(0.01)
+            await anyio.sleep(every)
     return anyio.current_time()
