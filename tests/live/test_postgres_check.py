@@ -5,6 +5,7 @@ import os
 import resource
 import signal
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -37,13 +38,13 @@ def dsn(port: int, *, user: str = "app", database: str = "postgres", options: st
     return f"postgresql://{user}@{LOOPBACK}:{port}/{database}{options}"
 
 
-async def reviver_sessions(server: PostgresServer) -> int:
+async def reviver_pids(server: PostgresServer) -> list[int]:
     connection = await server.connect()
     try:
-        count = await connection.fetchval("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'reviver'")
+        rows = await connection.fetch("SELECT pid FROM pg_stat_activity WHERE application_name = 'reviver'")
     finally:
         await connection.close()
-    return int(count)
+    return [row["pid"] for row in rows]
 
 
 async def test_a_healthy_server_answers_with_its_figures() -> None:
@@ -112,6 +113,20 @@ async def test_a_session_ended_by_somebody_wakes_the_supervisor_and_is_replaced_
         assert await it.kind() is None
 
 
+async def test_a_session_that_ended_unnoticed_is_replaced_without_a_fault() -> None:
+    async with running_postgres() as server, opened(Postgres(dsn=server.dsn)) as it:
+        for _ in range(3):
+            assert await it.kind() is None
+            end_sessions_at_once(server)
+        assert await it.kind() is None
+
+
+def end_sessions_at_once(server: PostgresServer) -> None:
+    """End reviver's sessions without giving the event loop a chance to see it."""
+    sql = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'reviver'"
+    subprocess.run([server.bin / "psql", "-c", sql, server.dsn], check=True, capture_output=True)
+
+
 async def test_a_kept_connection_asks_in_one_round_trip() -> None:
     async with (
         running_postgres("log_min_duration_statement=0") as server,
@@ -124,6 +139,22 @@ async def test_a_kept_connection_asks_in_one_round_trip() -> None:
         told = server.log.removeprefix(before)
         assert told.count("duration") == 2, told  # bind and execute, sent together; nothing is parsed
         assert "parse" not in told
+
+
+async def test_where_prepared_statements_get_lost_it_goes_on_without_them() -> None:
+    """As behind a pooler that knows nothing of them; here, the query of one's own forgets them."""
+    async with running_postgres() as server:
+        await server.execute(
+            """CREATE FUNCTION forget() RETURNS bool LANGUAGE plpgsql AS
+               $$ BEGIN EXECUTE 'DEALLOCATE ALL'; RETURN true; END $$"""
+        )
+        async with opened(Postgres(dsn=server.dsn, query="SELECT forget()")) as it:
+            sessions = []
+            for _ in range(5):
+                assert await it.kind() is None
+                sessions.append(await reviver_pids(server))
+        assert sessions[0] != sessions[1]  # what was prepared got lost
+        assert sessions[1:] == [sessions[1]] * 4
 
 
 async def test_a_wrong_password_is_auth_failed_and_stays_secret() -> None:
@@ -295,7 +326,7 @@ async def test_a_slow_query_does_not_go_on_after_it_was_given_up() -> None:
             assert await it.kind() is F.TIMEOUT
 
         async def nothing_runs() -> bool:
-            return await reviver_sessions(server) == 0
+            return not await reviver_pids(server)
 
         await until(nothing_runs, within=2.0)
 
@@ -510,7 +541,7 @@ async def test_closing_leaves_no_session_and_says_nothing_in_the_servers_log() -
             await it.probe.evidence()
 
         async def none_left() -> bool:
-            return await reviver_sessions(server) == 0
+            return not await reviver_pids(server)
 
         await until(none_left)
         assert it.wakes == []

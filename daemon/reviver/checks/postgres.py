@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Literal
 
@@ -63,6 +63,8 @@ _QUOTED: Final = re.compile(
     r"[eE]'(?:[^'\\]|\\.|'')*(?:'|$)|'(?:[^']|'')*(?:'|$)|\$(?P<tag>\w*)\$.*?(?:\$(?P=tag)\$|$)", re.DOTALL
 )
 _QUERY_LENGTH: Final = 300
+# What one gets from a pooler that hands each transaction to another server and does not know of prepared statements.
+_UNPREPARED: Final = (InvalidSQLStatementNameError, DuplicatePreparedStatementError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,8 +135,7 @@ class _Probe:
     async def _look(self, fresh: bool) -> Finding:
         try:
             return await self._look_once(fresh)
-        except (InvalidSQLStatementNameError, DuplicatePreparedStatementError):
-            # A pooler hands each transaction to another server, and does not know of prepared statements.
+        except _UNPREPARED:
             self._prepare = False
             return await self._look_once(fresh)
 
@@ -146,8 +147,12 @@ class _Probe:
             finally:
                 connection.terminate()
         if self._kept is not None:
-            with suppress(*FAILURES):  # it ended, maybe just now: a new one will tell
+            try:
                 return await self._question_kept(self._kept)
+            except _UNPREPARED:
+                raise
+            except FAILURES:
+                pass  # it ended, maybe just now: a new one will tell
         self._kept = await self._connect()
         self._kept.add_termination_listener(self._lost)
         return await self._question_kept(self._kept)

@@ -3,19 +3,21 @@ The network as a check sees it: where a service is, what an error of the operati
 leaves any doubt.
 """
 
+import asyncio
 import errno
 import ipaddress
 import os
 import re
 import socket
 import ssl
+import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
 import anyio
-import anyio.to_thread
 
 from reviver.model.faults import Fault, FaultKind
 from reviver.model.units import format_duration
@@ -67,16 +69,16 @@ class Endpoint:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True)
 class Resolver:
     """
-    Looks names up for one check, a single lookup at a time.
+    Looks names up for one check, in a thread of its own; addresses need none.
 
     The threads in which an event loop looks names up are few, and all share them: some hung names would hold every
-    other's. So each check has a thread of its own, and connects to addresses; addresses need no thread at all.
+    other's. A look-up that hangs can't be ended; the next question for that name waits for it, too, and adds none.
     """
 
-    _limiter: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1))
+    def __init__(self) -> None:
+        self._pending: dict[str, _LookUp] = {}
 
     async def addresses(self, endpoint: Endpoint, *, within: float) -> list[str]:
         """
@@ -84,16 +86,44 @@ class Resolver:
 
         Raises:
             socket.gaierror: There are none, or nobody said within so many seconds.
+            OSError: This host can't look names up now.
         """
         if endpoint.is_unix or _address(endpoint.host) is not None:
             return [endpoint.host]
+        look_up = self._pending.get(endpoint.host) or _LookUp(endpoint.host)
+        self._pending[endpoint.host] = look_up
         try:
             with anyio.fail_after(within):
-                return await anyio.to_thread.run_sync(_look_up, endpoint, abandon_on_cancel=True, limiter=self._limiter)
+                await look_up.finished.wait()
         except TimeoutError:
             raise socket.gaierror(socket.EAI_AGAIN, f"no answer within {format_duration(within)}") from None
+        self._pending.pop(endpoint.host, None)
+        if isinstance(look_up.outcome, OSError):
+            raise look_up.outcome
+        return look_up.outcome
+
+
+class _LookUp:
+    """One call of getaddrinfo(3), which knows no deadline."""
+
+    def __init__(self, host: str) -> None:
+        self.finished = anyio.Event()
+        self.outcome: list[str] | OSError = []
+        loop = asyncio.get_running_loop()
+        try:
+            threading.Thread(target=self._run, args=(host, loop), name=f"look-up of {host}", daemon=True).start()
+        except RuntimeError:  # no more threads are allowed
+            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)) from None
+
+    def _run(self, host: str, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            self.outcome = _look_up(host)
         except UnicodeError:
-            raise socket.gaierror(socket.EAI_NONAME, "not a valid name") from None
+            self.outcome = socket.gaierror(socket.EAI_NONAME, "not a valid name")
+        except OSError as error:
+            self.outcome = error
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(self.finished.set)
 
 
 def judge(error: BaseException, endpoint: Endpoint, subject: str) -> Fault | str | None:
@@ -107,7 +137,7 @@ def judge(error: BaseException, endpoint: Endpoint, subject: str) -> Fault | str
     """
     for cause in causes(error):
         if isinstance(cause, ssl.SSLError):
-            why = getattr(cause, "verify_message", "") or cause.reason or "handshake failed"
+            why = getattr(cause, "verify_message", "") or getattr(cause, "reason", None) or "handshake failed"
             return Fault(kind=FaultKind.TLS_INVALID, message=f"{subject}: TLS failed: {why}")
         if isinstance(cause, socket.gaierror):
             message = f"{subject}: the name can't be resolved: {cause.strerror}"
@@ -217,9 +247,9 @@ def _unreachable(number: int, endpoint: Endpoint, subject: str) -> Fault:
     return Fault(kind=FaultKind.UNREACHABLE, message=f"{subject}: {why}", certain=certain)
 
 
-def _look_up(endpoint: Endpoint) -> list[str]:
-    found = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
-    return [str(address[0]) for *_, address in found]
+def _look_up(host: str) -> list[str]:
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

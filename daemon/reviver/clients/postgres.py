@@ -67,6 +67,7 @@ FAULTS: Final = frozenset(_BY_STATE.values()) | {
 """Every fault that ``Target.explain`` may name."""
 
 _MEANING: Final = {
+    FaultKind.UNREACHABLE: "a pooler in between has no server for it",
     FaultKind.AUTH_FAILED: "reviver's login is refused",
     FaultKind.DATABASE_MISSING: "the database isn't there",
     FaultKind.TOO_MANY_CONNECTIONS: "all connections are in use",
