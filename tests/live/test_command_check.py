@@ -149,7 +149,7 @@ async def test_cancelled_it_ends_the_program(tmp_path: Path) -> None:
         group.start_soon(question)
         await until(lambda: file.exists() and file.read_text() != "")
         group.cancel_scope.cancel()
-    assert not process.alive(int(file.read_text()))
+    await until(lambda: not process.alive(int(file.read_text())))  # a start that was given up ends in its own thread
 
 
 def test_it_asks_no_host() -> None:

@@ -53,6 +53,8 @@ class Program:
     """Whose it is; ``None``: ours."""
     waits_for_predecessor: bool = False
     """Whether it ends at once, and is to be started again, while something of a killed predecessor still runs."""
+    lock: Path | None = None
+    """Its file whose first line is a pid, and that a zombie of that pid would keep locked for ever."""
 
 
 def all_of(plan: Plan) -> Mapping[str, Program]:
@@ -82,6 +84,7 @@ def _postgres(plan: Plan) -> Program:
         stop=signal.SIGINT,
         user=_unprivileged(),
         waits_for_predecessor=True,
+        lock=data / "postmaster.pid",
     )
 
 

@@ -102,6 +102,7 @@ class Stack:
             if pid is None:
                 if not program.waits_for_predecessor:
                     raise StackError(f"{program.name} ended instead of serving; see {self.plan.log(program.name)}")
+                _unlock(program)
                 self._spawn(program)
             if time.monotonic() > deadline:
                 where = self.plan.log(program.name)
@@ -115,6 +116,16 @@ class Stack:
                 _signal(pids[program.name], program.stop if number is None else number)
             if _until(lambda: all(self.pid(program.name) is None for program in stopped), within=STOP_GRACE):
                 return
+
+
+def _unlock(program: Program) -> None:
+    """Take away the lock of a killed predecessor that nobody reaps: a zombie holds nothing, yet its pid is taken."""
+    if program.lock is None:
+        return
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        pid = int(program.lock.read_text().splitlines()[0])
+        if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+            program.lock.unlink()
 
 
 def _running(pidfile: Path) -> int | None:
