@@ -188,6 +188,8 @@ def on_attempt_ended(
     belief = signalled(state.belief, Signal.LEFT, now)
     trouble = replace(trouble, unproven=strategy if result.unproven else trouble.unproven)
     if outcome is Outcome.UNCLEAR:
+        if result.unproven:  # told by the same words
+            trouble = replace(trouble, handed_over=trouble.handed_over | {_UNPROVEN})
         return _escalate(State(belief=belief, trouble=trouble), trouble, "", result.message, now=now, stop=Stop.UNCLEAR)
     not_before = now + _retry_in(service, trouble.ladder, strategy, outcome, random)
     trouble = replace(trouble, ladder=replace(trouble.ladder, not_before=not_before))

@@ -188,7 +188,7 @@ class Supervisor:
         log.debug("check.woken", extra={"service": watched.name, "reason": reason})
         if not watched.running:
             watched.woken = True
-            at = max(self.clock.monotonic(), watched.asked_at + CERTAIN_PAUSE)
+            at = max(self.clock.monotonic(), watched.asked_at + self._least_pause(watched))
             if at < watched.due_at:
                 self._put_ask(watched, at)
 
@@ -208,14 +208,19 @@ class Supervisor:
             return
         service, now = watched.service, self.clock.monotonic()
         pause = pause_until_next(watched.state.belief, service)
-        fault = watched.state.belief.fault
-        if watched.woken and (fault is None or fault.certain):
-            pause = min(pause, CERTAIN_PAUSE)
+        if watched.woken:
+            pause = min(pause, self._least_pause(watched))
         due = watched.answered_at + pause
         if pause >= service.interval:  # the regular grid: absolute, each at its own phase
             offset = service.interval * watched.phase
             due = ((now - offset) // service.interval + 1) * service.interval + offset
         self._put_ask(watched, due)
+
+    def _least_pause(self, watched: Watched) -> float:
+        """Seconds between two questions at least, however often something wakes: confirming needs its time."""
+        fault = watched.state.belief.fault
+        sure = fault is None or fault.certain or watched.process is Process.GONE
+        return CERTAIN_PAUSE if sure else watched.service.confirm
 
     def _put_ask(self, watched: Watched, at: float) -> None:
         watched.due_at = at
