@@ -289,7 +289,6 @@ async def test_a_wake_during_a_question_asks_once_more_after_it() -> None:
         assert len(db.asked) == 2
 
 
-@pytest.mark.xfail(reason="woken, it is asked ten times a second", strict=True)
 @virtual
 async def test_a_service_that_wakes_at_each_question_is_not_found_down_sooner_for_it() -> None:
     stage, db = Stage(), Target()

@@ -210,7 +210,7 @@ class Supervisor:
         pause = pause_until_next(watched.state.belief, service)
         if watched.woken:
             pause = min(pause, self._least_pause(watched))
-        due = watched.answered_at + pause
+        due = max(now, watched.answered_at + pause)  # never answered, if an attempt of an earlier life ended unasked
         if pause >= service.interval:  # the regular grid: absolute, each at its own phase
             offset = service.interval * watched.phase
             due = ((now - offset) // service.interval + 1) * service.interval + offset
