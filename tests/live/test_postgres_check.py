@@ -430,9 +430,8 @@ async def test_a_hung_name_server_is_told_in_time_and_delays_no_other_check(monk
         return look_up(host, *how, **further)
 
     async def ask_hung(name: str) -> None:
-        async with opened(Postgres(dsn=f"postgresql://app@{name}/app"), timeout=0.3) as it:
-            for _ in range(2):
-                assert await it.kind() is F.NAME_UNRESOLVED
+        async with opened(Postgres(dsn=f"postgresql://app@{name}/app"), timeout=1.0) as it:
+            assert await it.kind() is F.NAME_UNRESOLVED
 
     monkeypatch.setattr(socket, "getaddrinfo", hang)
     try:

@@ -35,6 +35,7 @@ _OWN_TROUBLE: Final = {
     errno.EPERM: "this host forbids it",
 }
 CLOSED: Final = "the connection was closed without an answer"
+_LOOK_UP_SHARE: Final = 0.8
 _LISTEN: Final = "0A"  # the state in /proc/net/tcp, include/net/tcp_states.h
 _ERRNO_IN_TEXT: Final = re.compile(r"\[Errno (\d+)\]")
 
@@ -84,12 +85,18 @@ class Resolver:
         """
         The addresses of *endpoint*, best first; a unix socket's path is its own.
 
+        Args:
+            endpoint: Where the service is.
+            within: Seconds for the whole question. Looking up takes at most a part of them, so that a name server that
+                hangs is never taken for a service that does.
+
         Raises:
-            socket.gaierror: There are none, or nobody said within so many seconds.
+            socket.gaierror: There are none, or nobody said in time.
             OSError: This host can't look names up now.
         """
         if endpoint.is_unix or _address(endpoint.host) is not None:
             return [endpoint.host]
+        within *= _LOOK_UP_SHARE
         look_up = self._pending.get(endpoint.host) or _LookUp(endpoint.host)
         self._pending[endpoint.host] = look_up
         try:

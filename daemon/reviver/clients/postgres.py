@@ -137,8 +137,7 @@ class Target:
         Without *prepare*, no prepared statements are kept, for the sake of a pooler that can't. Raises one of
         ``FAILURES``.
         """
-        # A bit less than the whole, so that a hung resolver isn't taken for a silent server.
-        addresses = await resolver.addresses(self.endpoint, within=0.9 * within)
+        addresses = await resolver.addresses(self.endpoint, within=within)
         if self.sslmode == "verify-full":  # the certificate is for the name
             addresses = [self.endpoint.host]
 

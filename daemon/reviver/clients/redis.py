@@ -257,9 +257,7 @@ class Link:
             await self._kept.close()
 
     async def _connect(self, context: CheckContext | None) -> Line:
-        # A bit less than the whole, so that a hung resolver isn't taken for a silent Redis.
-        within = 0.9 * self._context.timeout
-        addresses = await self._resolver.addresses(self._target.endpoint, within=within)
+        addresses = await self._resolver.addresses(self._target.endpoint, within=self._context.timeout)
         line = Line(await net.first_of(addresses, self._target.connect, FAILURES))
         self._tasks.start_soon(line.listen, context)
         return line
