@@ -78,7 +78,7 @@ class MemoryJournal:
         self.slow = 0.0
         """Seconds that each write takes."""
         self.stop_at: int | None = None
-        """The number of entries after which the writer is held for ever, as if the daemon were killed there."""
+        """What would make it hold more entries than this is held for ever, as if the daemon were killed there."""
         self.stopped = anyio.Event()
 
     @property
@@ -90,10 +90,10 @@ class MemoryJournal:
             await anyio.sleep(self.slow)
         if self.error:
             raise j.JournalError(self.error)
+        if self.stop_at is not None and len(self.written) + len(entries) > self.stop_at:
+            self.stopped.set()
+            await anyio.sleep_forever()
         for entry in entries:
-            if self.stop_at is not None and len(self.written) >= self.stop_at:
-                self.stopped.set()
-                await anyio.sleep_forever()
             now = self.clock
             self.written.append(Written(entry=entry, at=now.wall(), boot_id=now.boot_id(), boot_s=now.boottime()))
 
@@ -263,6 +263,9 @@ class Act:
 
     async def preflight(self) -> Sequence[str]:
         return self.problems
+
+    async def evidence(self) -> Mapping[str, JsonValue]:
+        return {}
 
     async def run(self, context: ActionContext) -> Mapping[str, JsonValue]:
         self.runs.append(anyio.current_time())

@@ -48,6 +48,9 @@ class _Action:
     async def preflight(self) -> Sequence[str]:
         return ()
 
+    async def evidence(self) -> Mapping[str, JsonValue]:
+        return NOTHING
+
     async def run(self, context: ActionContext) -> Mapping[str, JsonValue]:
         return NOTHING
 

@@ -47,6 +47,10 @@ class Command:
         why = program.obstacle(self.argv[0], env=self.env, cwd=self.cwd)
         return [why] if why else []
 
+    async def evidence(self) -> Mapping[str, JsonValue]:
+        """Nothing: what a program destroys, only its author knows."""
+        return {}
+
     async def run(self, context: ActionContext) -> Mapping[str, JsonValue]:
         """Run it, its pid and start time noted before it begins; cancelled, it ends with its group."""
 

@@ -55,6 +55,10 @@ class Request:
         """Nothing can be told without asking the server."""
         return ()
 
+    async def evidence(self) -> Mapping[str, JsonValue]:
+        """Nothing: what the server does, only the server knows."""
+        return {}
+
     async def run(self, context: ActionContext) -> Mapping[str, JsonValue]:
         """Send it and look at the answer; cancelled, the server may or may not have done it."""
         await context.note({"sending": self._told})

@@ -41,6 +41,10 @@ class _UnitAction:
             return [str(error)]
         return [] if state.load_state == "loaded" else [f"{self.unit}: {state.load_state}"]
 
+    async def evidence(self) -> Mapping[str, JsonValue]:
+        """The unit's state and its last log lines, as they are before it is touched."""
+        return await systemd.evidence(self.unit)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start(_UnitAction):

@@ -38,6 +38,10 @@ class Wait:
         """Nothing stands in its way."""
         return ()
 
+    async def evidence(self) -> Mapping[str, JsonValue]:
+        """Nothing: it destroys nothing."""
+        return {}
+
     async def run(self, context: ActionContext) -> Mapping[str, JsonValue]:  # noqa: ARG002
         """Wait."""
         await anyio.sleep(self.duration)

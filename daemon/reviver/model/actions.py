@@ -67,6 +67,14 @@ class Action(Protocol):
         """What stands in the way of running it now, a line each; empty if nothing does. Changes nothing."""
         ...
 
+    async def evidence(self) -> Mapping[str, JsonValue]:
+        """
+        What it is about to destroy and a person would want to see afterwards, beside what the check has to show.
+
+        Called under a deadline of the caller's. What can't be had is said in the mapping, not raised.
+        """
+        ...
+
     async def run(self, context: ActionContext) -> Mapping[str, JsonValue]:
         """
         Do it, and return what is worth recording, bounded.

@@ -21,6 +21,7 @@ import anyio
 from reviver.incidents.scribe import Scribe
 from reviver.model import journal as j
 from reviver.model.actions import Effect
+from reviver.model.faults import JsonValue
 from reviver.model.incidents import REVIVER, AttemptRecord
 from reviver.model.ports import AttemptResult, Clock, Order, Outcome
 from reviver.model.secrets import Redactor
@@ -34,6 +35,7 @@ log = logging.getLogger(__name__)
 
 SYMPTOM_FRESH = 2.0  # seconds; an older symptom is looked at again before the first effect (safety: P9)
 PREFLIGHT_WITHIN = 5.0  # seconds
+EVIDENCE_WITHIN = 3.0  # seconds for that of all steps
 
 
 @dataclass(slots=True)
@@ -155,14 +157,26 @@ class Recovery:
         return problems
 
     async def _take_evidence(self, order: Order) -> None:
+        """What the check has to show, and what each step is about to destroy."""
+        evidence = dict(await order.patient.evidence())
+        with anyio.move_on_after(EVIDENCE_WITHIN):
+            for number, step in enumerate(order.strategy.steps, start=1):
+                found = await self._evidence_of(step)
+                if found:
+                    evidence[f"step {number}: {step.kind}"] = found
         await self._scribe.commit(
             j.EvidenceTaken(
-                service=order.service.name,
-                incident=order.incident,
-                attempt=order.attempt,
-                evidence=await order.patient.evidence(),
+                service=order.service.name, incident=order.incident, attempt=order.attempt, evidence=evidence
             )
         )
+
+    async def _evidence_of(self, step: Step) -> JsonValue:
+        try:
+            return dict(self._redact.tree(await step.action.evidence()))
+        except Exception as error:
+            # The wall around a kind's own code: evidence is worth no recovery.
+            log.exception("evidence.crashed", extra={"action": step.kind})
+            return f"could not be had: {type(error).__name__}"
 
     async def _steps_and_verification(self, order: Order, steps: Sequence[int], done: Progress) -> AttemptResult:
         for number in steps:
