@@ -64,9 +64,9 @@ async def compare(name: str, check: Check, bare: Call) -> None:
         policy=DaemonPolicy(),
         clock=clock,
         random=lambda: 0.5,
-        scribe=Scribe(None, metrics.on_event),  # type: ignore[arg-type]  a healthy service writes nothing
+        scribe=Scribe(None, metrics.on_event),  # type: ignore[arg-type]  # a healthy service writes nothing
         emit=metrics.on_event,
-        recoverer=None,  # type: ignore[arg-type]  nor does it need recovery
+        recoverer=None,  # type: ignore[arg-type]  # nor does it need recovery
         redact=Redactor(),
     )
     async with anyio.create_task_group() as tasks:

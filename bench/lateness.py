@@ -51,9 +51,9 @@ async def measure(hung: int, healthy: dict[str, Check], silent_port: int) -> tup
         policy=DaemonPolicy(mode=Mode.OBSERVE),
         clock=SystemClock(),
         random=lambda: 0.5,
-        scribe=Scribe(Nothing(), hear),  # type: ignore[arg-type]  only written to
+        scribe=Scribe(Nothing(), hear),  # type: ignore[arg-type]  # only written to
         emit=hear,
-        recoverer=None,  # type: ignore[arg-type]  it only observes
+        recoverer=None,  # type: ignore[arg-type]  # it only observes
         redact=Redactor(),
     )
     async with anyio.create_task_group() as tasks:

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from servers import LOOPBACK, free_port
@@ -57,6 +58,11 @@ def own_start(directory: Path) -> list[float]:
     return seen
 
 
+def succeeded(pidfile: Path, pid: int, port: int) -> bool:
+    """Whether another process than *pid* serves."""
+    return pidfile.read_text().strip() not in {"", str(pid)} and pong(port)
+
+
 def killed(directory: Path, port: int) -> list[float]:
     """Kill it again and again; seconds until it serves."""
     wait_for(lambda: pong(port))
@@ -66,7 +72,7 @@ def killed(directory: Path, port: int) -> list[float]:
         pid = int((directory / "redis.pid").read_text())
         os.kill(pid, signal.SIGKILL)
         started = time.monotonic()
-        wait_for(lambda pid=pid: (directory / "redis.pid").read_text().strip() not in {"", str(pid)} and pong(port))
+        wait_for(partial(succeeded, directory / "redis.pid", pid, port))
         seen.append(time.monotonic() - started)
     return seen
 

@@ -14,6 +14,7 @@ from reviver.core.health import Sample
 from reviver.model.actions import Effect
 from reviver.model.faults import FaultKind
 from reviver.model.health import Health
+from reviver.model.incidents import REVIVER
 from reviver.model.ports import AttemptResult, Outcome
 from reviver.model.services import Budget, DaemonPolicy, Mode, Service, Strategy
 
@@ -280,7 +281,7 @@ def test_the_proof_is_looked_for_again_after_the_backoff_without_taking_a_step()
     assert patient.starts == ["restore"]
     [_, look] = patient.answers(None).of(Start)
     assert isinstance(look, Start)
-    assert (look.strategy.steps, look.fault, look.by) == ((), None, decide.REVIVER)
+    assert (look.strategy.steps, look.fault, look.by) == ((), None, REVIVER)
     assert patient.health is Health.UP
 
 

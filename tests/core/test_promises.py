@@ -19,6 +19,7 @@ from reviver.core.health import Sample
 from reviver.model.actions import Effect
 from reviver.model.faults import FaultKind
 from reviver.model.health import Health
+from reviver.model.incidents import REVIVER
 from reviver.model.ports import AttemptResult, Outcome
 from reviver.model.services import Budget, DaemonPolicy, Jitter, Mode, Service
 
@@ -207,7 +208,7 @@ class AnyHistory(RuleBasedStateMachine):
         assert self.open, "started without an incident"
         assert not self.situation.journal_broken, "started without a journal"
         assert self.situation.policy.mode is not Mode.OBSERVE, "acted while only observing"
-        if start.by == decide.REVIVER:
+        if start.by == REVIVER:
             self._started_by_itself(start)
         else:
             self.stopped = False

@@ -182,7 +182,7 @@ async def test_killed_in_the_middle_of_a_step_the_daemon_resumes_its_one_inciden
         await daemon.start()
 
         async def handed_over() -> bool:
-            return (await daemon.incidents())[0]["state"] == "escalated"
+            return bool((await daemon.incidents())[0]["state"] == "escalated")
 
         await daemon.until(handed_over, what="the incident is handed over")
         [incident] = await daemon.incidents()

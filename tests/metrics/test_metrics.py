@@ -281,7 +281,7 @@ def test_open_metrics_carries_the_incident_as_an_exemplar(metrics: Metrics) -> N
 
 def test_both_formats_tell_the_same(metrics: Metrics) -> None:
     fed(metrics)
-    strict = open_metrics_families(metrics.render("application/openmetrics-text; version=1.0.0")[0].decode())
+    strict = open_metrics_families(metrics.render("application/openmetrics-text; version=1.0.0")[0].decode())  # type: ignore[no-untyped-call]
     told = {(s.name, frozenset(s.labels.items())): s.value for family in strict for s in family.samples}
     ours = {name: value for name, value in samples(metrics).items() if name[0].startswith("reviver_")}
     assert {name: value for name, value in told.items() if name[0].startswith("reviver_")} == ours

@@ -170,7 +170,13 @@ def restarted(service: str, incident: str) -> list[j.Record]:
         j.StepEnded(**common, attempt=1, step=0, outcome=j.StepOutcome.DONE, seconds=1.25, result={"pid": 42}),
         j.VerificationEnded(**common, attempt=1, passed=True, message="passes", seconds=0.5),
         j.AttemptEnded(
-            **common, attempt=1, strategy="restart", outcome=Outcome.RECOVERED, message="it passes", seconds=2.0
+            service=common["service"],
+            incident=common["incident"],
+            attempt=1,
+            strategy="restart",
+            outcome=Outcome.RECOVERED,
+            message="it passes",
+            seconds=2.0,
         ),
         j.IncidentRecovered(**common, by="restart", down_for=7.5),
     )
