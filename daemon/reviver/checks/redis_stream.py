@@ -25,6 +25,7 @@ from reviver.model.secrets import SecretField
 from reviver.model.units import Seconds, format_duration
 
 _STUCK_READ: Final = 100  # entries looked at; more than these are told as "100 or more"
+_NO_GROUP: Final = "the stream has no such group; consumers can't read from it"
 _NAMED: Final = 10  # consumers named in details
 
 
@@ -222,7 +223,13 @@ class _Probe:
         for reply in replies:
             if isinstance(reply, RedisError):
                 return self._missing(reply) or self._target.explain(reply)
-        view = await self._view(replies, fresh)
+        length, groups, consumers, stuck = replies
+        if not all(isinstance(reply, list) for reply in (groups, consumers, stuck)):
+            raise ValueError("not the replies of a Redis")
+        named = {found["name"]: found for found in map(_pairs, groups)}
+        if group not in named:  # it was made between two of the commands
+            return self._missing_fault(_NO_GROUP)
+        view = await self._view(length, named[group], consumers, stuck, fresh=fresh)
         return judge(view, self._settings, self._subject) or figures(view, self._settings)
 
     def _missing(self, reply: RedisError) -> Fault | None:
@@ -230,18 +237,17 @@ class _Probe:
             return None
         text = str(reply)
         if text.startswith("WRONGTYPE"):
-            why = "the key holds something else than a stream"
-        elif "no such key" in text:
-            why = "there is no such stream; nobody has written to it, or it was deleted"
-        elif text.startswith("NOGROUP"):
-            why = "the stream has no such group; consumers can't read from it"
-        else:
-            return None
+            return self._missing_fault("the key holds something else than a stream")
+        if "no such key" in text:
+            return self._missing_fault("there is no such stream; nobody has written to it, or it was deleted")
+        return self._missing_fault(_NO_GROUP) if text.startswith("NOGROUP") else None
+
+    def _missing_fault(self, why: str) -> Fault:
         return Fault(kind=FaultKind.QUEUE_MISSING, message=f"{self._subject}: {why}")
 
-    async def _view(self, replies: list[Any], fresh: bool) -> View:
-        length, groups, consumers, stuck = replies
-        group = next(g for g in map(_pairs, groups) if g["name"] == self._settings.group)
+    async def _view(
+        self, length: int, group: Mapping[str, Any], consumers: list[Any], stuck: list[Any], *, fresh: bool
+    ) -> View:
         lag = group.get("lag")
         waiting = bool(lag) if lag is not None else await self._any_waiting(group["last-delivered-id"], fresh)
         view = View(

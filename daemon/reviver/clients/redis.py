@@ -263,8 +263,10 @@ class Link:
         return line
 
 
-def parse_info(text: str) -> dict[str, str]:
-    """The keys and values of a reply to ``INFO`` or ``CLUSTER INFO``."""
+def parse_info(text: object) -> dict[str, str]:
+    """The keys and values of a reply to ``INFO`` or ``CLUSTER INFO``; a ``ValueError`` if it is none."""
+    if not isinstance(text, str):
+        raise ValueError("not a reply to INFO")
     return dict(line.split(":", 1) for line in text.split("\r\n") if ":" in line)
 
 
