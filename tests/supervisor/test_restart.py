@@ -165,21 +165,6 @@ async def test_reconciling_that_raises_or_hangs_leaves_it_unknown() -> None:
 
 
 @virtual
-async def test_killed_between_two_steps_the_first_is_not_repeated() -> None:
-    stage, db = Stage(), Target()
-    db.becomes(ILL)
-    first, second = Act(effect=Effect.REVERSIBLE), heals(db, effect=Effect.REVERSIBLE)
-    db_service = service(db, strategy(first, second))
-    stage.journal.stop_at = 5  # opened, started, evidence, step 1 started, step 1 ended
-    async with stage.life(db_service):
-        await stage.journal.stopped.wait()
-    stage.journal.stop_at = None
-    async with stage.life(db_service):
-        await settled(stage)
-    assert (len(first.runs), len(second.runs), outcomes(stage)) == (1, 1, ["recovered"])
-
-
-@virtual
 async def test_killed_in_the_verification_it_is_done_again_and_no_step_is() -> None:
     stage, db = Stage(), Target()
     db.becomes(ILL)
