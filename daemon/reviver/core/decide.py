@@ -14,6 +14,7 @@ from reviver.model.health import Health
 from reviver.model.incidents import REVIVER
 from reviver.model.ports import AttemptResult, Outcome
 from reviver.model.services import Service, Strategy
+from reviver.model.units import format_duration
 
 from . import backoff
 from .guards import DEPENDENCY, Held, Situation, Spent, dependency_down, hard_stop, may_act
@@ -50,6 +51,7 @@ class Trouble:
     held: tuple[str, str] = ("", "")
     """The guard and the strategy that were last told of as held."""
     held_reason: str = ""
+    """Why nothing is done now, for people: a guard, a wait, or that it is theirs."""
     handed_over: frozenset[str] = frozenset()
     """For which faults (or why else) people were told."""
     stop: Stop = Stop.NONE
@@ -332,8 +334,9 @@ def _climb(
     match move:
         case HandOver(reason):
             return _handed_over(state, trouble, fault.kind, reason, now=now, retry_after=service.retry_after)
-        case WaitUntil(at, _):
-            return state, (LookAt(at),)
+        case WaitUntil(at, why):
+            trouble = replace(trouble, held_reason=f"{why}: {format_duration(at - now)} more")
+            return replace(state, trouble=trouble), (LookAt(at),)
         case Climb(strategy):
             barrier = may_act(service, strategy, situation, now=now)
             if barrier is None:
@@ -343,6 +346,7 @@ def _climb(
             return _hold(state, trouble, strategy.name, barrier)
 
 
+_THEIRS = "handed over to people: {}"
 _WAVERS = "wavers"
 _UNPROVEN = "unproven"
 
@@ -391,6 +395,7 @@ def _handed_over(
 ) -> Decision:
     """Tell people, once for each *why*; then wait for the cool-down, if there is one."""
     if why in trouble.handed_over:
+        state = replace(state, trouble=replace(trouble, held_reason=_THEIRS.format(reason)))
         if trouble.escalated_at is None or retry_after is None:
             return state, ()
         return state, (LookAt(trouble.escalated_at + retry_after),)
@@ -402,6 +407,7 @@ def _escalate(state: State, trouble: Trouble, why: str, reason: str, *, now: flo
         trouble,
         escalated_at=now,
         handed_over=trouble.handed_over | {why},
+        held_reason=_THEIRS.format(reason),
         stop=stop or trouble.stop,
     )
     return replace(state, trouble=trouble), (Escalate(reason, trouble.stop),)

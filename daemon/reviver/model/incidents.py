@@ -152,7 +152,7 @@ def _advanced(incident: Incident, record: j.Record) -> Incident:
             seen = (*incident.faults, e.fault)
             return replace(incident, fault=e.fault, message=e.message, certain=e.certain, faults=seen)
         case j.RecoveryHeld() as e:
-            return replace(incident, reason=e.reason)
+            return incident if incident.state is IncidentState.ESCALATED else replace(incident, reason=e.reason)
         case j.AttemptStarted() as e:
             attempt = AttemptRecord(
                 attempt=e.attempt,

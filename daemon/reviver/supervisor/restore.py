@@ -76,6 +76,7 @@ def _restored(supervisor: Supervisor, watched: Watched, incident: Incident, *, n
         attempts=max((attempt.attempt for attempt in incident.attempts), default=0),
         running=flying.strategy if flying is not None and strategy is not None else "",
         handed_over=_handed_over(incident),
+        held_reason=f"handed over to people: {incident.reason}" if incident.state is IncidentState.ESCALATED else "",
         stop=_stop(incident),
         escalated_at=_ended(incident, IncidentState.ESCALATED, now),
         recovered_at=_ended(incident, IncidentState.RECOVERED, now),
