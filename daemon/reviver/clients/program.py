@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -301,6 +302,8 @@ class _Start:
         self._abandoned = False
 
     def __call__(self) -> _Child:
+        if sys.version_info < (3, 11, 7):
+            _need_descriptors()
         popen = subprocess.Popen(
             self._argv,
             env=self._env,
@@ -323,6 +326,19 @@ class _Start:
             self._abandoned = True
             if self._child is not None:
                 self._child.kill()
+
+
+def _need_descriptors() -> None:
+    """
+    Raise ``OSError`` if there are too few descriptors to start a child.
+
+    When it runs out of them half-way, the Popen of Debian 12's Python 3.11.2 leaks those it has opened (that of 3.11.7
+    does not): a daemon that went on trying would never have any again.
+    """
+    with contextlib.ExitStack() as stack:
+        for _ in range(5):  # stdin, stdout, stderr, the child's report, and one to spare
+            for end in os.pipe():
+                stack.callback(os.close, end)
 
 
 async def _start(argv: Sequence[str], *, env: Mapping[str, str], cwd: str | None, gated: bool) -> _Child:
