@@ -2,40 +2,50 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import anyio
 
 from reviver.clients.process import describe, read_pidfile
-from reviver.core.health import void
+from reviver.core.health import Sample, void
 from reviver.model.checks import CheckResult
 from reviver.model.faults import JsonValue
 from reviver.model.health import Health
-from reviver.model.services import Mode
+from reviver.model.secrets import Redactor
+from reviver.model.services import DaemonPolicy, Mode
 
 from .watched import Watched
 
-if TYPE_CHECKING:
-    from .supervisor import Supervisor
+
+class Overseer(Protocol):
+    """What recovery's view of a service needs of the supervisor."""
+
+    policy: DaemonPolicy
+    stopping: bool
+    redact: Redactor
+
+    async def ask(self, watched: Watched, *, fresh: bool) -> Sample:
+        """Ask the service now, and believe what follows."""
+        ...
 
 
 class WatchedPatient:
     """Lets recovery ask, and nothing more."""
 
-    def __init__(self, supervisor: "Supervisor", watched: Watched) -> None:
-        self._supervisor = supervisor
+    def __init__(self, overseer: Overseer, watched: Watched) -> None:
+        self._overseer = overseer
         self._watched = watched
 
     async def ask(self) -> CheckResult:
         """Ask the service now, over a fresh connection."""
-        sample = await self._supervisor.ask(self._watched, fresh=True)
+        sample = await self._overseer.ask(self._watched, fresh=True)
         if void(sample, timeout=self._watched.service.timeout):
             return CheckResult(latency=sample.result.latency, unknown="reviver itself was late; the answer is void")
         return sample.result
 
     async def evidence(self) -> Mapping[str, JsonValue]:
         """What a restart would destroy, within the policy's deadline."""
-        within = self._supervisor.policy.evidence_within
+        within = self._overseer.policy.evidence_within
         evidence: dict[str, JsonValue] = {}
         service, probe = self._watched.service, self._watched.probe
         if service.pidfile is not None:
@@ -48,11 +58,11 @@ class WatchedPatient:
             evidence["check"] = f"could not be had within {within:g} s"
         except Exception as error:  # noqa: BLE001  the wall around a kind's own code: evidence is worth no recovery
             evidence["check"] = f"could not be had: {type(error).__name__}"
-        return dict(self._supervisor.redact.tree(evidence))
+        return dict(self._overseer.redact.tree(evidence))
 
     def leaving(self) -> bool:
         """Whether the daemon stops."""
-        return self._supervisor.stopping
+        return self._overseer.stopping
 
     def stop_reason(self) -> str | None:
         """Why no further step may start, or ``None``."""
@@ -61,6 +71,6 @@ class WatchedPatient:
             return f"{name} was paused"
         if self._watched.removed:
             return f"{name} is no longer in the settings"
-        if self._supervisor.policy.mode is Mode.OBSERVE:
+        if self._overseer.policy.mode is Mode.OBSERVE:
             return 'the daemon only observes ([daemon] mode = "observe")'
         return None
