@@ -48,7 +48,7 @@ def connect(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
-        verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0].splitlines()[-1]
         if verdict != "ok":
             raise JournalError(f"journal: {path} is damaged ({verdict}); move it aside, reviver then starts a new one")
         _migrate(connection, path)
