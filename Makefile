@@ -16,7 +16,7 @@ demo: $(VENV)/.demo ## a private PostgreSQL and Redis, broken and recovered befo
 
 test: lint packages ## everything that CI runs: lint, types, layers, spelling, all tests, coverage
 	$(BIN)/pytest -m 'not systemd and not docker' -n 3 --cov --cov-report= $(TEST_ARGS)
-	$(BIN)/coverage report --skip-covered --include='$(DECIDING)'
+	$(BIN)/coverage report --skip-covered --fail-under=95 --include='$(DECIDING)'
 	$(BIN)/pytest -m 'systemd or docker' -n 2 --dist loadfile $(TEST_ARGS)
 
 lint: $(VENV)/.dev ## ruff, mypy, the rooms' layers, spelling
