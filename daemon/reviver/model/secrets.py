@@ -11,9 +11,10 @@ from pydantic import PlainSerializer, PlainValidator, ValidationInfo, WithJsonSc
 MASK: Final = "***"
 SEEN_MAX, SEEN_LENGTH = 4096, 64
 
-_USERINFO = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.-]*://[^\s/:@]*):[^\s/@]+@", re.IGNORECASE)
+_USERINFO = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.-]{0,30}://[^\s/:@]*):[^\s/@]+@", re.IGNORECASE)
 _NAMED = re.compile(
-    r"(?P<name>\b(?:password|passwd|pwd|secret|token|api[_-]?key|authorization)\b[\"']?\s*[=:]\s*)"
+    r"(?P<name>(?:password|passwd|pwd|secret(?:[_-]access)?(?:[_-]key)?|token|api[_-]?key|authorization)\b"
+    r"[\"']?\s*[=:]\s*)"
     r"(?P<value>(?:bearer|basic)\s+\S+|\"[^\"]*\"|'[^']*'|[^\s,;&\"']+)",
     re.IGNORECASE,
 )
