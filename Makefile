@@ -30,7 +30,8 @@ fmt: $(VENV)/.dev ## formats the code and repairs what ruff can repair
 	$(BIN)/ruff check --fix $(CODE)
 	$(BIN)/ruff format $(CODE)
 
-bench: $(VENV)/.dev packages ## the benchmarks (BENCH_ARGS=...)
+bench: $(VENV)/.dev ## the benchmarks (BENCH_ARGS=...)
+	scripts/packages bench
 	$(BIN)/python -m bench $(BENCH_ARGS)
 
 clean: ## removes what the other targets made
