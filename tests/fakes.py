@@ -212,13 +212,17 @@ class ScriptedProbe:
         return answered(answer, latency=target.takes)
 
     async def evidence(self) -> Mapping[str, JsonValue]:
-        seen = self._target.seen
-        if isinstance(seen, Exception):
-            raise seen
-        if not isinstance(seen, Mapping):
-            await anyio.sleep_forever()
-        assert isinstance(seen, Mapping)
-        return seen
+        return await shown(self._target.seen)
+
+
+async def shown(seen: Mapping[str, JsonValue] | Exception | object) -> Mapping[str, JsonValue]:
+    """What is *seen*: a mapping, an exception, or ``HANG``."""
+    if isinstance(seen, Exception):
+        raise seen
+    if not isinstance(seen, Mapping):
+        await anyio.sleep_forever()
+    assert isinstance(seen, Mapping)
+    return seen
 
 
 def answered(answer: Answer, *, latency: float = 0.01) -> CheckResult:
@@ -252,6 +256,8 @@ class Act:
     became: Reconciled | Exception = Reconciled.UNKNOWN
     note: Mapping[str, JsonValue] | None = None
     result: Mapping[str, JsonValue] = field(default_factory=dict)
+    seen: Mapping[str, JsonValue] | Exception | object = field(default_factory=dict)
+    """What its evidence is."""
     runs: list[float] = field(default_factory=list)
     """When it was started."""
     done: list[float] = field(default_factory=list)
@@ -265,7 +271,7 @@ class Act:
         return self.problems
 
     async def evidence(self) -> Mapping[str, JsonValue]:
-        return {}
+        return await shown(self.seen)
 
     async def run(self, context: ActionContext) -> Mapping[str, JsonValue]:
         self.runs.append(anyio.current_time())

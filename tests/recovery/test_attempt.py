@@ -17,7 +17,7 @@ from reviver.model.incidents import REVIVER, AttemptRecord, fold
 from reviver.model.ports import AttemptResult, Order, Outcome
 from reviver.model.secrets import Redactor, Secret
 from reviver.model.services import Strategy
-from reviver.recovery.run import PREFLIGHT_WITHIN, SYMPTOM_FRESH, Recovery
+from reviver.recovery.run import EVIDENCE_WITHIN, PREFLIGHT_WITHIN, SYMPTOM_FRESH, Recovery
 from virtual import virtual
 
 ILL, OTHER = FaultKind.UNREACHABLE, FaultKind.DATABASE_MISSING
@@ -207,15 +207,30 @@ def test_a_preflight_that_does_not_answer_stands_in_the_way(action: Act, message
     scene()
 
 
+def evidence(ward: Ward) -> Mapping[str, JsonValue]:
+    [taken] = [entry for entry in ward.journal.entries if isinstance(entry, j.EvidenceTaken)]
+    return taken.evidence
+
+
 @virtual
-async def test_evidence_is_written_before_the_first_step() -> None:
+async def test_evidence_of_the_service_and_of_each_step_is_written_before_the_first_step() -> None:
     ward = Ward()
     ward.db.becomes(ILL)
     ward.patient.seen = {"locks": 7}
-    await ward.carries_out(ward.order(heal(ward)))
-    evidence = ward.journal.entries[1]
-    assert isinstance(evidence, j.EvidenceTaken)
-    assert evidence.evidence == {"locks": 7}
+    await ward.carries_out(ward.order(Act(seen={"log": ["hunter2"]}), Act(), heal(ward, seen={"rows": 3})))
+    assert evidence(ward) == {"locks": 7, "step 1: fake.0": {"log": ["***"]}, "step 3: fake.2": {"rows": 3}}
+    assert ward.entries.index("evidence_taken") < ward.entries.index("step_started")
+
+
+@virtual
+async def test_evidence_that_can_not_be_had_holds_up_no_recovery() -> None:
+    ward = Ward()
+    ward.db.becomes(ILL)
+    fix = heal(ward, seen=HANG)
+    result = await ward.carries_out(ward.order(Act(seen=KeyError("hunter2")), fix))
+    assert evidence(ward) == {"step 1: fake.0": "could not be had: KeyError"}
+    assert result.outcome is Outcome.RECOVERED
+    assert fix.runs[0] <= EVIDENCE_WITHIN + 1.0
 
 
 # -------------------------------------------------------------------------------------------------------------- steps
@@ -594,3 +609,33 @@ async def test_a_resumed_attempt_obeys_reasons_to_stop() -> None:
     ward.patient.stop = "db was paused"
     result = await ward.carries_out(replace(order, resume=record))
     assert (result.outcome, result.acted, len(fix.runs)) == (Outcome.FAILED, True, 1)
+
+
+@pytest.mark.parametrize("effect", [Effect.REVERSIBLE, Effect.DESTRUCTIVE])
+def test_resumed_after_a_failed_step_the_attempt_has_failed_or_is_for_people(effect: Effect) -> None:
+    @virtual
+    async def scene() -> None:
+        ward = Ward()
+        ward.db.becomes(ILL)
+        first, second = Act(effect=effect, error="no space left"), Act()
+        order = ward.order(first, second)
+        record = await left_behind(ward, order, until=lambda: "step_ended" in ward.entries)
+        result = await ward.carries_out(replace(order, resume=record))
+        assert result.outcome is (Outcome.UNCLEAR if effect is Effect.DESTRUCTIVE else Outcome.FAILED)
+        assert result.message == "step 1 had failed: no space left"
+        assert second.runs == []
+
+    scene()
+
+
+@virtual
+async def test_a_service_that_passes_unproven_after_the_restart_gets_the_steps_that_are_left() -> None:
+    ward, rows = Ward(), Target("rows")
+    ward.db.becomes(ILL)
+    rows.becomes(FaultKind.BAD_BODY)
+    first, second = heal(ward), Act(takes=100.0)
+    order = ward.order(rung=strategy(first, second, verify=[rows]))
+    record = await left_behind(ward, order, until=lambda: second.runs)
+    second.takes, second.does = 1.0, lambda: rows.becomes(None)
+    result = await ward.carries_out(replace(order, resume=record))
+    assert (result.outcome, len(first.runs), len(second.runs)) == (Outcome.RECOVERED, 1, 2)

@@ -1,19 +1,22 @@
 """Supervisor and recovery together: from the first failure to the verified recovery, or to people."""
 
+import os
+from collections.abc import Mapping
 from itertools import pairwise
+from pathlib import Path
 
 import anyio
 import pytest
 
-from fakes import Act, Stage, Target, heals, service, strategy, until
+from fakes import HANG, Act, Stage, Target, heals, service, strategy, until
 from reviver.core.decide import ABORTED_PAUSE
 from reviver.model import journal as j
 from reviver.model.actions import Effect
 from reviver.model.events import Checked, HealthChanged
-from reviver.model.faults import Fault, FaultKind
+from reviver.model.faults import Fault, FaultKind, JsonValue
 from reviver.model.journal import Severity
 from reviver.model.services import Budget, Criticality, DaemonPolicy
-from virtual import virtual
+from virtual import stall, virtual
 
 ILL, OTHER = FaultKind.UNREACHABLE, FaultKind.DATABASE_MISSING
 HAPPY = [
@@ -419,6 +422,69 @@ async def test_after_the_cool_down_the_ladder_is_tried_again() -> None:
         db.becomes(ILL, at=7.0)
         await until(lambda: len(fix.runs) == 2, within=4000, every=1.0)
     assert 1800.0 <= fix.runs[1] - fix.runs[0] <= 1830.0
+
+
+# ----------------------------------------------------------------------------------------------------------- evidence
+
+
+async def evidence_of(db: Target, **settings: object) -> Mapping[str, JsonValue]:
+    """What is written down of *db* before it is recovered."""
+    stage = Stage()
+    db.becomes(ILL)
+    async with stage.life(service(db, strategy(heals(db)), **settings)):
+        await until(lambda: "incident_recovered" in stage.entries)
+    [taken] = stage.of(j.EvidenceTaken)
+    return taken.evidence
+
+
+@virtual
+async def test_what_the_check_saw_is_written_down_before_the_first_step() -> None:
+    db = Target()
+    db.seen = {"backends": 97}
+    assert await evidence_of(db) == {"backends": 97}
+
+
+@virtual
+async def test_evidence_that_hangs_delays_the_recovery_for_a_moment_only() -> None:
+    db = Target()
+    db.seen = HANG
+    assert await evidence_of(db) == {"check": "could not be had within 3 s"}
+
+
+@virtual
+async def test_evidence_that_breaks_off_is_said_and_no_more() -> None:
+    db = Target()
+    db.seen = KeyError("hunter2")
+    assert await evidence_of(db) == {"check": "could not be had: KeyError"}
+
+
+def test_the_services_process_is_part_of_the_evidence(tmp_path: Path) -> None:
+    pidfile = tmp_path / "db.pid"
+    pidfile.write_text(f"{os.getpid()}\n")
+
+    @virtual
+    async def scene() -> None:
+        found = await evidence_of(Target(), pidfile=str(pidfile))
+        assert isinstance(found["process"], dict)
+        assert found["process"]["pid"] == os.getpid()
+        pidfile.unlink()
+        assert (await evidence_of(Target(), pidfile=str(pidfile)))["process"] == "none"
+
+    scene()
+
+
+@virtual
+async def test_an_answer_while_reviver_was_late_is_no_verdict_in_the_verification_either() -> None:
+    stage, db = Stage(), Target()
+    async with stage.life(service(db, strategy(Act(), attempts=1))):
+        db.becomes(ILL)
+        await until(lambda: "step_ended" in stage.entries)
+        while "verification_ended" not in stage.entries:
+            await anyio.sleep(0.001)
+            stall(1.0)
+    assert stage.of(j.VerificationEnded)[0].message.endswith(
+        "can't be told: reviver itself was late; the answer is void"
+    )
 
 
 # ------------------------------------------------------------------------------------------------------- what it shows

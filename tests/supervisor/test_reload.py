@@ -11,6 +11,7 @@ import pytest
 from fakes import Act, Life, Scripted, ScriptedProbe, Stage, Target, heals, service, strategy, until
 from reviver.model import journal as j
 from reviver.model.checks import CheckContext
+from reviver.model.control import ControlRefused
 from reviver.model.events import Checked, ServicesChanged
 from reviver.model.faults import FaultKind
 from reviver.model.services import DaemonPolicy, Mode, Service
@@ -184,6 +185,57 @@ async def test_new_settings_do_not_lift_a_pause() -> None:
         assert fix.runs == []
         await until(lambda: fix.runs)
         assert anyio.current_time() >= 606
+
+
+@virtual
+async def test_a_service_taken_out_and_brought_back_is_still_paused() -> None:
+    stage, db = Stage(), Target("db")
+    fix = Act()
+    async with stage.life(service(db, strategy(fix))) as life:
+        await life.control.pause(["db"], by="ann", reason="moving it", seconds=600.0)
+        db.becomes(ILL)
+        reload(life)
+        await anyio.sleep(10)
+        reload(life, service(db, strategy(fix)))
+        await anyio.sleep(500)
+        assert life.health() == "paused"
+        assert fix.runs == []
+        await until(lambda: fix.runs)
+
+
+@virtual
+async def test_a_service_that_was_resumed_before_it_was_taken_out_comes_back_unpaused() -> None:
+    stage, db = Stage(), Target("db")
+    async with stage.life(service(db)) as life:
+        await life.control.pause(["db"], by="ann", reason="moving it", seconds=600.0)
+        await life.control.resume(["db"], by="ann")
+        reload(life)
+        reload(life, service(db))
+        await anyio.sleep(10)
+        assert life.health() == "up"
+
+
+@virtual
+async def test_an_order_for_a_service_taken_out_while_it_was_written_down_is_refused() -> None:
+    stage, db = Stage(), Target("db")
+    fix = Act()
+    refused = []
+    async with stage.life(service(db, strategy(fix, after=1e6))) as life:
+        db.becomes(ILL)
+        await until(lambda: life.health() == "down")
+        stage.journal.slow = 1.0
+
+        async def order() -> None:
+            with pytest.raises(ControlRefused) as error:
+                await life.control.recover("db", by="ann", strategy=None, dry_run=False)
+            refused.append(str(error.value))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(order)
+            await anyio.sleep(0.5)
+            reload(life)
+    assert refused == ["db is no longer in the settings"]
+    assert fix.runs == []
 
 
 @virtual

@@ -307,6 +307,20 @@ async def test_the_incident_of_a_service_that_is_gone_from_the_settings_is_withd
     assert len(stage.of(j.IncidentWithdrawn)) == 1
 
 
+@virtual
+async def test_of_a_service_that_is_gone_neither_recovered_incidents_nor_pauses_matter() -> None:
+    stage, db = Stage(), Target()
+    db.becomes(ILL)
+    async with stage.killed_life(service(db, strategy(heals(db)))) as life:
+        await settled(stage)
+        await life.control.pause(["db"], by="ann", reason="", seconds=600.0)
+    entries = stage.entries
+    async with stage.life(service(Target("other"))) as life:
+        await anyio.sleep(10)
+        assert life.health("other") == "up"
+    assert stage.entries == entries
+
+
 # ---------------------------------------------------------------------------------------------- what is remembered
 
 
