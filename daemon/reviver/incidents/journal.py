@@ -113,12 +113,12 @@ class SqliteJournal:
 
     async def unfinished(self) -> Mapping[str, Sequence[Record]]:
         """The records of each service's latest incident, unless withdrawn, by service."""
-        found = await self._records_of("latest_of_each_service", ())
+        found = await self._records_of("latest_of_each_service", {})
         return {records[0].entry.service: records for records in found if records}
 
     async def incidents(self, *, limit: int, service: str | None = None) -> Sequence[Sequence[Record]]:
         """The records of the *limit* newest incidents, newest first."""
-        return await self._records_of("newest", (service, limit))
+        return await self._records_of("newest", {"service": service, "limit": limit})
 
     async def incident(self, incident: str) -> Sequence[Record]:
         """The records of one incident; empty if there is none."""
@@ -127,8 +127,8 @@ class SqliteJournal:
 
     async def attempts_since(self, seconds: float) -> Sequence[Record]:
         """The ``attempt_started`` records not older than *seconds*."""
-        boot_id, boottime, wall = self._clock.boot_id(), self._clock.boottime(), self._clock.wall()
-        arguments = (boot_id, boottime - seconds, wall - seconds)
+        boottime, wall = self._clock.boottime() - seconds, self._clock.wall() - seconds
+        arguments = {"boot_id": self._clock.boot_id(), "boot_s": boottime, "at": wall}
         rows = await self._run(lambda db: db.execute(self._sql["attempts_since"], arguments).fetchall())
         return self._records(rows)
 
@@ -138,7 +138,7 @@ class SqliteJournal:
         rows = await self._run(lambda db: db.execute(self._sql["pauses"], (wall,)).fetchall())
         return {row[0]: ServicePaused(service=row[0], by=row[1], reason=row[2], until=row[3]) for row in rows}
 
-    async def _records_of(self, query: str, arguments: tuple[Any, ...]) -> Sequence[Sequence[Record]]:
+    async def _records_of(self, query: str, arguments: Mapping[str, Any]) -> Sequence[Sequence[Record]]:
         def read(db: sqlite3.Connection) -> list[list[database.Row]]:
             ids = db.execute(self._sql[query], arguments).fetchall()
             return [db.execute(self._sql["entries_of_incident"], id_).fetchall() for id_ in ids]

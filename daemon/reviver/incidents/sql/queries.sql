@@ -25,14 +25,15 @@ SELECT e.incident FROM entries AS e JOIN incidents AS i ON i.id = e.incident
    AND e.id IN (SELECT max(id) FROM entries WHERE type = 'incident_opened' GROUP BY service);
 
 -- name: newest
-SELECT id FROM incidents WHERE ?1 IS NULL OR service = ?1 ORDER BY opened_at DESC, id DESC LIMIT ?2;
+SELECT id FROM incidents WHERE :service IS NULL OR service = :service
+ ORDER BY opened_at DESC, id DESC LIMIT :limit;
 
 -- name: entries_of_incident
 SELECT type, service, incident, at, boot_id, boot_s, body FROM entries WHERE incident = ? ORDER BY id;
 
 -- name: attempts_since
 SELECT type, service, incident, at, boot_id, boot_s, body FROM entries AS a
- WHERE type = 'attempt_started' AND (boot_id = ?1 AND boot_s >= ?2 OR boot_id <> ?1 AND at >= ?3)
+ WHERE type = 'attempt_started' AND (boot_id = :boot_id AND boot_s >= :boot_s OR boot_id <> :boot_id AND at >= :at)
    AND EXISTS (SELECT 1 FROM entries AS s
                 WHERE s.incident = a.incident AND s.type = 'step_started'
                   AND json_extract(s.body, '$.attempt') = json_extract(a.body, '$.attempt'))
