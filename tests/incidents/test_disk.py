@@ -358,7 +358,7 @@ from reviver.model.journal import JournalError
 mount = Path(sys.argv[1])
 
 async def main() -> None:
-    subprocess.run(["mount", "-o", "remount,ro", mount], check=True)
+    subprocess.run(["mount", "-o", "remount,bind,ro", mount], check=True)
     try:
         await SqliteJournal(mount / "state" / "journal.db", FakeClock()).append(opened())
     except JournalError as error:
