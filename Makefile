@@ -15,7 +15,7 @@ demo: $(VENV)/.demo ## a private PostgreSQL and Redis, broken and recovered befo
 	$(BIN)/reviver demo $(DEMO_ARGS)
 
 test: lint packages ## everything that CI runs: lint, types, layers, spelling, all tests, coverage
-	$(BIN)/pytest -m 'not systemd and not docker' -n 3 --cov --cov-report= $(TEST_ARGS)
+	$(BIN)/pytest -m 'not systemd and not docker' -n 2 --cov --cov-report= $(TEST_ARGS)
 	$(BIN)/coverage report --skip-covered --fail-under=95 --include='$(DECIDING)'
 	$(BIN)/pytest -m 'systemd or docker' -n 2 --dist loadfile $(TEST_ARGS)
 
