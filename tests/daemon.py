@@ -48,7 +48,7 @@ class RunningDaemon:
         argv = ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "reviver", "run", "-c", str(self.config)]
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)  # noqa: ASYNC220  ms
-        await until(self._ready_or_dead, within=20, what="the daemon is ready")
+        await until(self._ready_or_dead, within=60, what="the daemon is ready")
 
     async def _ready_or_dead(self) -> bool:
         assert self._process is not None

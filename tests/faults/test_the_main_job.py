@@ -135,7 +135,9 @@ async def test_two_hundred_silent_services_do_not_delay_a_healthy_one(tmp_path: 
             before, began = await checks_done(daemon, "cache"), time.monotonic()
             await daemon.until(partial(enough_checks, daemon, before + 12), within=60, what="12 more checks")
             rate = (await checks_done(daemon, "cache") - before) / (time.monotonic() - began)
-            assert rate > 0.5 / 0.5  # half of what is due, for the machine may be busy; a shared queue does a tenth
+            assert (
+                rate > 0.25 / 0.5
+            )  # a quarter of what is due, for the machine may be busy; a shared queue does a tenth
             assert (await daemon.service("cache"))["health"] == "up"
             assert (await daemon.service("silent-0"))["fault"] == "timeout"
 
