@@ -102,7 +102,7 @@ class AnyHistory(RuleBasedStateMachine):
         if outcome in {Outcome.RECOVERED, Outcome.HEALED}:  # verified: it has passed
             self.answer(None, self.service.rise)
         name, self.running = self.running.strategy.name, None
-        self.counted[name] -= outcome is Outcome.ABORTED
+        self.counted[name] -= outcome in {Outcome.ABORTED, Outcome.HEALED}
         self._take(
             decide.on_attempt_ended(
                 self.state,

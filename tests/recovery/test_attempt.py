@@ -32,12 +32,16 @@ class FakePatient:
     stop: str | None = None
     leaves: bool = False
     seen: Mapping[str, JsonValue] = field(default_factory=dict)
+    unmet: str | None = None
     asked: int = 0
 
     async def ask(self) -> CheckResult:
         self.asked += 1
         await anyio.sleep(0.01)
         return answered(self.db.answer)
+
+    async def unmet_need(self) -> str | None:
+        return self.unmet
 
     async def evidence(self) -> Mapping[str, JsonValue]:
         return self.seen
@@ -639,3 +643,17 @@ async def test_a_service_that_passes_unproven_after_the_restart_gets_the_steps_t
     second.takes, second.does = 1.0, lambda: rows.becomes(None)
     result = await ward.carries_out(replace(order, resume=record))
     assert (result.outcome, len(first.runs), len(second.runs)) == (Outcome.RECOVERED, 1, 2)
+
+
+@pytest.mark.parametrize(("by", "outcome", "runs"), [(REVIVER, Outcome.ABORTED, 0), ("ann", Outcome.RECOVERED, 1)])
+def test_while_what_it_needs_is_down_only_a_person_has_it_treated(by: str, outcome: Outcome, runs: int) -> None:
+    @virtual
+    async def scene() -> None:
+        ward = Ward()
+        ward.patient.unmet = "db, which it needs, is down"
+        fix = heal(ward)
+        result = await ward.carries_out(replace(ward.order(fix), by=by))
+        assert (result.outcome, len(fix.runs)) == (outcome, runs)
+        assert by != REVIVER or result.message == "db, which it needs, is down"
+
+    scene()

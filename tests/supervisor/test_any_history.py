@@ -213,8 +213,7 @@ class World:
             incident = fold(records)
             assert incident is not None
             assert incident.state in {IncidentState.RECOVERED, IncidentState.WITHDRAWN}
-            ends = [attempt.outcome for attempt in incident.attempts]
-            assert all(ends) or incident.state is IncidentState.WITHDRAWN, "an attempt without an end"
+            assert all(attempt.outcome for attempt in incident.attempts), "an attempt without an end"
             numbers = [attempt.attempt for attempt in incident.attempts]
             assert numbers == sorted(set(numbers)), "two attempts of one number"
         self._prove_the_budget()
@@ -249,7 +248,7 @@ def played(seed: int) -> World:
     return world
 
 
-@settings(max_examples=25, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(max_examples=5, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(seed=st.integers(0, 2**32))
 def test_whatever_happens_the_promises_hold_and_in_the_end_all_is_well(seed: int) -> None:
     played(seed)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from reviver.model.actions import Effect
 from reviver.model.events import Checked, HealthChanged
 from reviver.model.faults import Fault, FaultKind, JsonValue
 from reviver.model.journal import Severity
-from reviver.model.services import Budget, Criticality, DaemonPolicy
+from reviver.model.services import Backoff, Budget, Criticality, DaemonPolicy, Jitter
 from virtual import stall, virtual
 
 ILL, OTHER = FaultKind.UNREACHABLE, FaultKind.DATABASE_MISSING
@@ -268,6 +269,22 @@ async def test_what_depends_on_a_failed_service_is_held_and_comes_back_with_it_u
     assert fix_api.runs == []
     recovered = {each.service: each.by for each in stage.of(j.IncidentRecovered)}
     assert recovered == {"db": "restart", "api": "itself"}
+
+
+@virtual
+async def test_a_dependency_is_asked_before_an_attempt_however_seldom_else() -> None:
+    stage, api, db = Stage(), Target("api"), Target("db")
+    fix = Act()
+    backoff = Backoff(initial=30.0, factor=1.0, max=30.0, jitter=Jitter.NONE)
+    slow = replace(service(db), interval=3600.0)
+    needing = service(api, replace(strategy(fix), backoff=backoff, verify_within=1.0), depends_on=("db",))
+    async with stage.life(slow, needing) as life:
+        api.becomes(ILL, at=7.0)
+        await until(lambda: fix.runs)
+        db.becomes(ILL)  # in the middle of the backoff, long before its own next question
+        await anyio.sleep(120)
+        assert life.health("db") == "down"
+        assert len(fix.runs) == 1
 
 
 @virtual

@@ -172,6 +172,20 @@ async def test_what_was_seen_of_another_target_starts_nothing_on_the_new_one() -
 
 
 @virtual
+async def test_a_ladder_that_comes_with_a_new_target_is_not_climbed_for_the_old_targets_failures() -> None:
+    stage, old, new = Stage(), Target("db"), Target("db")
+    fix = Act()
+    async with stage.life(service(old, interval=1.0)) as life:
+        old.becomes(ILL)
+        await until(lambda: "incident_escalated" in stage.entries)
+        await anyio.sleep(60)  # longer than any `after`, and last seen ill a moment ago
+        reload(life, service(new, strategy(fix, after=5.0), interval=1.0))
+        await anyio.sleep(60)
+        assert life.health() == "up"
+    assert fix.runs == []
+
+
+@virtual
 async def test_new_settings_do_not_lift_a_pause() -> None:
     stage, old, new = Stage(), Target("db"), Target("db")
     fix = Act()

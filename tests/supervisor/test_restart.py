@@ -293,6 +293,20 @@ async def test_a_resumed_attempt_obeys_a_pause() -> None:
 
 
 @virtual
+async def test_people_are_told_of_what_may_be_half_done_to_a_service_that_is_gone_from_the_settings() -> None:
+    stage, db = Stage(), Target()
+    db.becomes(ILL)
+    fix = heals(db, effect=Effect.DESTRUCTIVE)
+    fix.takes = 10.0
+    await killed_during(stage, fix, service(db, strategy(fix)))
+    async with stage.life(service(Target("other"))):
+        await anyio.sleep(10)
+    assert outcomes(stage) == ["unclear"]
+    assert stage.entries[-2:] == ["incident_escalated", "incident_withdrawn"]
+    assert "half done" in stage.of(j.IncidentWithdrawn)[0].reason
+
+
+@virtual
 async def test_the_incident_of_a_service_that_is_gone_from_the_settings_is_withdrawn() -> None:
     stage, db = Stage(), Target()
     db.becomes(ILL)

@@ -61,6 +61,10 @@ class Patient(Protocol):
         """Ask the service now, over a fresh connection; counted and shown like any other check."""
         ...
 
+    async def unmet_need(self) -> str | None:
+        """Which service that it depends on isn't up at this moment, in a line; ``None`` if all are. Asks them anew."""
+        ...
+
     async def evidence(self) -> Mapping[str, JsonValue]:
         """What a restart would destroy, within the deadline; what couldn't be had is said in it."""
         ...

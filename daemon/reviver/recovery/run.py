@@ -4,7 +4,7 @@ The shell of acting: one attempt, from the last look before it to its verified e
 Order of things, and what a kill in between leaves:
 
 1. The attempt is committed to the journal. Killed before: it never was. Killed after: it is resumed.
-2. The symptom is looked at once more, unless that was just done; evidence is taken.
+2. What it depends on is asked once more, the symptom is looked at unless that was just done, evidence is taken.
 3. Each step is committed, done, and its end recorded. Killed in its middle: see ``resume``.
 4. The verification. Killed in its middle: it is done again.
 
@@ -88,6 +88,9 @@ class Recovery:
                 steps=tuple(self._redact(step.action.describe()) for step in order.strategy.steps),
             )
         )
+        unmet = await order.patient.unmet_need() if order.by == REVIVER else None
+        if unmet is not None:
+            return done.broken_off(unmet)
         if order.symptom_age > SYMPTOM_FRESH:
             stopped = await self._look(order)
             if stopped is not None:

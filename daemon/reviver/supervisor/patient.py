@@ -1,6 +1,6 @@
 """A watched service as recovery sees it; meets ``model.ports.Patient``."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -11,10 +11,13 @@ from reviver.core.health import Sample, void
 from reviver.model.checks import CheckResult
 from reviver.model.faults import JsonValue
 from reviver.model.health import Health
+from reviver.model.ports import Clock
 from reviver.model.secrets import Redactor
 from reviver.model.services import DaemonPolicy, Mode
 
 from .watched import Watched
+
+NEEDS_FRESH = 2.0  # seconds; an older answer of a dependency is no ground for acting
 
 
 class Overseer(Protocol):
@@ -23,9 +26,18 @@ class Overseer(Protocol):
     policy: DaemonPolicy
     stopping: bool
     redact: Redactor
+    clock: Clock
+
+    def needs(self, watched: Watched) -> Sequence[Watched]:
+        """The services that it depends on, directly or not."""
+        ...
 
     async def ask(self, watched: Watched, *, fresh: bool) -> Sample:
         """Ask the service now, and believe what follows."""
+        ...
+
+    async def ask_out_of_turn(self, watched: Watched) -> None:
+        """Ask another service now, and do what follows."""
         ...
 
 
@@ -42,6 +54,15 @@ class WatchedPatient:
         if void(sample, timeout=self._watched.service.timeout):
             return CheckResult(latency=sample.result.latency, unknown="reviver itself was late; the answer is void")
         return sample.result
+
+    async def unmet_need(self) -> str | None:
+        """Which service that it depends on isn't up at this moment."""
+        for needed in self._overseer.needs(self._watched):
+            if self._overseer.clock.monotonic() - needed.heard_at > NEEDS_FRESH:
+                await self._overseer.ask_out_of_turn(needed)
+            if not needed.serves or needed.failing_since is not None:
+                return f"{needed.name}, which it needs, is {needed.state.belief.health}"
+        return None
 
     async def evidence(self) -> Mapping[str, JsonValue]:
         """What a restart would destroy, within the policy's deadline."""

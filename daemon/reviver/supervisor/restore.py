@@ -47,8 +47,7 @@ async def restore(supervisor: Supervisor, journal: j.Journal) -> list[Resume]:
         if watched is not None:
             resumes.extend(_restored(supervisor, watched, incident, now=now))
         elif incident.state is not IncidentState.RECOVERED:
-            reason = "its service is no longer in the settings"
-            supervisor.scribe.record(j.IncidentWithdrawn(service=name, incident=incident.id, reason=reason))
+            _withdrawn(supervisor, incident)
     supervisor.used(await _uses(journal, now=now))
     for name, pause in (await journal.pauses()).items():
         if name in supervisor.watched:
@@ -67,7 +66,7 @@ async def _uses(journal: j.Journal, *, now: float) -> list[Use]:
 
 def _restored(supervisor: Supervisor, watched: Watched, incident: Incident, *, now: float) -> list[Resume]:
     last = incident.attempts[-1] if incident.attempts else None
-    flying = last if last is not None and last.outcome is None and incident.state is IncidentState.OPEN else None
+    flying = _in_flight(incident)
     strategy = next((s for s in watched.service.strategies if flying is not None and s.name == flying.strategy), None)
     trouble = decide.Trouble(
         since=now - incident.failing_age,
@@ -86,9 +85,9 @@ def _restored(supervisor: Supervisor, watched: Watched, incident: Incident, *, n
         supervisor.restored(watched, trouble=trouble, incident=incident.id, belief=None)
         return []
     if strategy is None:
-        supervisor.restored(
-            watched, trouble=_dropped(supervisor, watched, incident, trouble, flying), incident=incident.id
-        )
+        unclear = _dropped(supervisor, incident, flying)
+        trouble = replace(trouble, stop=decide.Stop.UNCLEAR if unclear else trouble.stop)
+        supervisor.restored(watched, trouble=trouble, incident=incident.id)
         return []
     fault = Fault(kind=incident.fault, message=incident.message)
     belief = Belief(
@@ -100,26 +99,38 @@ def _restored(supervisor: Supervisor, watched: Watched, incident: Incident, *, n
     return [lambda: supervisor.go_on(watched, start, flying)]
 
 
-def _dropped(
-    supervisor: Supervisor, watched: Watched, incident: Incident, trouble: decide.Trouble, flying: AttemptRecord
-) -> decide.Trouble:
-    """The attempt's strategy is no longer in the settings: nobody can tell what became of its step."""
+def _in_flight(incident: Incident) -> AttemptRecord | None:
+    """The attempt in whose middle the earlier life ended."""
+    last = incident.attempts[-1] if incident.attempts else None
+    return last if last is not None and last.outcome is None and incident.state is IncidentState.OPEN else None
+
+
+def _withdrawn(supervisor: Supervisor, incident: Incident) -> None:
+    """The settings no longer name the incident's service; what may be half done is people's to know."""
+    flying = _in_flight(incident)
+    reason = "its service is no longer in the settings"
+    if flying is not None and _dropped(supervisor, incident, flying):
+        reason += "; a step that can't be brought back may be half done: look at it"
+        supervisor.scribe.record(j.IncidentEscalated(service=incident.service, incident=incident.id, reason=reason))
+    supervisor.scribe.record(j.IncidentWithdrawn(service=incident.service, incident=incident.id, reason=reason))
+
+
+def _dropped(supervisor: Supervisor, incident: Incident, flying: AttemptRecord) -> bool:
+    """End an attempt whose strategy the settings no longer have; whether a destructive step may be half done."""
     in_flight = [step for step in flying.steps if step.outcome is not StepOutcome.DONE]
     unclear = any(step.effect == Effect.DESTRUCTIVE.value for step in in_flight)
-    outcome = Outcome.UNCLEAR if unclear else Outcome.FAILED
-    message = "its strategy is no longer in the settings; what its last step did is not known"
     supervisor.scribe.record(
         j.AttemptEnded(
-            service=watched.name,
+            service=incident.service,
             incident=incident.id,
             attempt=flying.attempt,
             strategy=flying.strategy,
-            outcome=outcome.value,
-            message=message,
+            outcome=(Outcome.UNCLEAR if unclear else Outcome.FAILED).value,
+            message="its strategy is no longer in the settings; what its last step did is not known",
             seconds=flying.started_age,
         )
     )
-    return replace(trouble, stop=decide.Stop.UNCLEAR if unclear else trouble.stop)
+    return unclear
 
 
 def _stop(incident: Incident) -> decide.Stop:

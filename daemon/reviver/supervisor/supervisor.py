@@ -199,6 +199,14 @@ class Supervisor:
         now, due_at, watched.due_at = self.clock.monotonic(), watched.due_at, float("inf")
         fresh = watched.failing_since is not None or now >= watched.fresh_at + watched.service.fresh_every
         await self.ask(watched, fresh=fresh, late=max(0.0, now - due_at))
+        self._go_on_from(watched)
+
+    async def ask_out_of_turn(self, watched: Watched) -> None:
+        """Ask the service now because another one's recovery depends on the answer; what follows from it follows."""
+        await self.ask(watched, fresh=False)
+        self._go_on_from(watched)
+
+    def _go_on_from(self, watched: Watched) -> None:
         if self.watched.get(watched.name) is watched:  # else it was removed meanwhile
             self._put_next(watched)
             self.look(watched)
@@ -235,6 +243,10 @@ class Supervisor:
         sample = await self._asker.ask(watched, fresh=fresh, late=late)
         self._believe(watched, decide.on_answer(watched.state, sample, watched.service))
         return sample
+
+    def needs(self, watched: Watched) -> Sequence[Watched]:
+        """The services that it depends on, directly or not."""
+        return self._surroundings.dependencies(watched)
 
     # ------------------------------------------------------------------------------------------- deciding
 
