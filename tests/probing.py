@@ -1,11 +1,11 @@
 """Checks opened as the supervisor opens them, for tests on real servers."""
 
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-import anyio
 from pydantic import TypeAdapter
 
 from reviver.model.checks import Check, CheckContext, CheckResult, Probe
@@ -50,7 +50,7 @@ async def opened(check: Check, *, timeout: float = 2.0) -> AsyncIterator[Opened]
 
     def wake(reason: str) -> None:
         it.wakes.append(reason)
-        it.woken_at.append(anyio.current_time())
+        it.woken_at.append(time.monotonic())
 
     async with check.open(CheckContext(service="it", timeout=timeout, wake=wake)) as probe:
         it = Opened(check, probe)
