@@ -1,6 +1,5 @@
 """What a real Prometheus makes of the page, the alerts and the documentation."""
 
-import json
 import re
 import subprocess
 from collections.abc import AsyncIterator, Iterator
@@ -10,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from metrics.happenings import checked, fed
+from prometheus import Prometheus, running_prometheus
 from reviver.clients.clock import SystemClock
 from reviver.metrics import Metrics
 from reviver.web import Shown, public_app, serve_tcp
-from servers import LOOPBACK, Server, free_port, until
+from servers import LOOPBACK, until
 from web.fakes import FakeClock, FakeControl, FakeJournal
 
 ROOT = Path(__file__).parents[2]
@@ -77,53 +76,14 @@ def test_every_alert_has_a_section_and_a_test_and_asks_for_metrics_that_exist() 
     assert {re.sub(r"_(bucket|count|sum)$", "", name) for name in asked} <= known
 
 
-class Prometheus(Server):
-    """A real one."""
-
-    def argv(self) -> list[str]:
-        return [
-            "prometheus",
-            f"--config.file={self.directory}/prometheus.yml",
-            f"--storage.tsdb.path={self.directory}/data",
-            f"--web.listen-address={LOOPBACK}:{self.port}",
-        ]
-
-    async def answers(self) -> bool:
-        try:
-            return (await self.get("/-/ready")).is_success
-        except httpx.TransportError:
-            return False
-
-    async def get(self, path: str, **parameters: str) -> httpx.Response:
-        async with httpx.AsyncClient(trust_env=False) as client:
-            return await client.get(f"http://{LOOPBACK}:{self.port}{path}", params=parameters)
-
-    async def query(self, query: str) -> dict[str, float]:
-        """The value of each series by its service, or by nothing."""
-        answer = (await self.get("/api/v1/query", query=query)).json()
-        assert answer["status"] == "success", answer
-        return {one["metric"].get("service", ""): float(one["value"][1]) for one in answer["data"]["result"]}
-
-
 @asynccontextmanager
 async def scraping(directory: Path, app: Any) -> AsyncIterator[Prometheus]:
     """*app* on a free port, and a Prometheus that scrapes it often."""
     async with anyio.create_task_group() as tasks:
         port = await tasks.start(serve_tcp, app, LOOPBACK, 0)
-        scrape = {
-            "job_name": "reviver",
-            "scrape_interval": "500ms",
-            "scrape_timeout": "500ms",
-            "static_configs": [{"targets": [f"{LOOPBACK}:{port}"]}],
-        }
-        (directory / "prometheus.yml").write_text(json.dumps({"scrape_configs": [scrape]}))  # JSON is YAML
-        server = Prometheus(directory, free_port())
-        try:
-            await server.start()
-            yield server
-        finally:
-            await server.stop()
-            tasks.cancel_scope.cancel()
+        async with running_prometheus(directory, port) as prometheus:
+            yield prometheus
+        tasks.cancel_scope.cancel()
 
 
 async def test_a_real_prometheus_sees_the_figures_that_were_told(tmp_path: Path) -> None:
