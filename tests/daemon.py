@@ -43,11 +43,16 @@ class RunningDaemon:
         assert self._process is not None, "not started"
         return self._process.pid
 
-    async def start(self) -> None:
-        """Start it, and return when every service has been asked."""
+    async def start(self, *, ready: bool = True) -> None:
+        """Start it; with *ready*, return when every service has been asked."""
         argv = ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "reviver", "run", "-c", str(self.config)]
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)  # noqa: ASYNC220  ms
+        if ready:
+            await self.ready()
+
+    async def ready(self) -> None:
+        """Return when every service has been asked, and the journal can be written."""
         await until(self._ready_or_dead, within=60, what="the daemon is ready")
 
     async def _ready_or_dead(self) -> bool:
@@ -78,6 +83,15 @@ class RunningDaemon:
         """The latest incidents in full, newest first."""
         listed = (await self.get("/api/v1/incidents"))["incidents"]
         return [await self.get(f"/api/v1/incidents/{each['id']}") for each in listed]
+
+    async def recovered(self, *, within: float = 15) -> None:
+        """Return when the newest incident has recovered."""
+
+        async def has() -> bool:
+            incidents = await self.incidents()
+            return bool(incidents) and incidents[0]["state"] == "recovered"
+
+        await self.until(has, within=within, what="the incident is recovered")
 
     async def health_is(self, name: str, *healths: str, within: float = 15) -> None:
         """Return when *name* has one of *healths*."""

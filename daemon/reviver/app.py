@@ -244,7 +244,6 @@ class Daemon:
     def _status_changed(self, event: Event) -> None:
         if isinstance(event, HealthChanged | ServicesChanged | JournalStateChanged):
             self._status_due = True
-        self._living = anyio.CancelScope()
 
     def _on_turn(self) -> None:
         """Feed the watchdog: only a loop that turns gets here."""

@@ -37,11 +37,7 @@ async def test_prometheus_scraping_the_daemon_agrees_with_what_happened(tmp_path
             try:
                 server.signal(signal.SIGKILL)
 
-                async def recovered() -> bool:
-                    incidents = await daemon.incidents()
-                    return bool(incidents) and incidents[0]["state"] == "recovered"
-
-                await daemon.until(recovered, what="the incident is recovered")
+                await daemon.recovered()
                 [incident] = await daemon.incidents()
 
                 async def says(query: str, value: float) -> bool:

@@ -48,12 +48,8 @@ async def test_a_killed_postgres_is_noticed_at_once_and_recovered_as_soon_as_it_
             server.signal(signal.SIGKILL)
             await until(lambda: not server.alive)  # a zombie of ours would look like a living postmaster
 
-            async def recovered() -> bool:
-                incidents = await daemon.incidents()
-                return bool(incidents) and incidents[0]["state"] == "recovered"
-
             try:
-                await daemon.until(recovered, what="the incident is recovered")
+                await daemon.recovered()
                 assert await server.answers()
                 [incident] = daemon.incidents_by_cli()
                 [whole] = await daemon.incidents()

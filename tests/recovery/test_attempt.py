@@ -604,6 +604,19 @@ async def test_a_resumed_attempt_of_which_nothing_is_left_is_verified() -> None:
 
 
 @virtual
+async def test_resumed_before_its_first_step_an_attempt_waits_for_what_the_service_needs() -> None:
+    ward = Ward()
+    ward.db.becomes(ILL)
+    fix = heal(ward)
+    order = ward.order(fix)
+    record = await left_behind(ward, order, until=lambda: "attempt_started" in ward.entries)
+    assert record.steps == ()
+    ward.patient.unmet = "db, which it needs, is down"
+    result = await ward.carries_out(replace(order, resume=record))
+    assert (result.outcome, fix.runs) == (Outcome.ABORTED, [])
+
+
+@virtual
 async def test_a_resumed_attempt_obeys_reasons_to_stop() -> None:
     ward = Ward()
     ward.db.becomes(ILL)

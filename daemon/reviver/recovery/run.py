@@ -88,17 +88,16 @@ class Recovery:
                 steps=tuple(self._redact(step.action.describe()) for step in order.strategy.steps),
             )
         )
+        return await self._to_the_first_step(order, done, look=order.symptom_age > SYMPTOM_FRESH)
+
+    async def _to_the_first_step(self, order: Order, done: Progress, *, look: bool) -> AttemptResult:
+        """All that comes before an effect, and then the steps."""
         unmet = await order.patient.unmet_need() if order.by == REVIVER else None
         if unmet is not None:
             return done.broken_off(unmet)
-        if order.symptom_age > SYMPTOM_FRESH:
-            stopped = await self._look(order)
-            if stopped is not None:
-                return stopped
-        return await self._prepared(order, done)
-
-    async def _prepared(self, order: Order, done: Progress) -> AttemptResult:
-        """From the preflight on."""
+        stopped = await self._look(order) if look else None
+        if stopped is not None:
+            return stopped
         every = range(len(order.strategy.steps))
         if every:
             problems = await self._preflight(order)
@@ -110,8 +109,7 @@ class Recovery:
     async def _resumed(self, order: Order, record: AttemptRecord, done: Progress) -> AttemptResult:
         """Go on with what an earlier life of the daemon has begun."""
         if not record.steps:
-            stopped = await self._look(order)
-            return stopped if stopped is not None else await self._prepared(order, done)
+            return await self._to_the_first_step(order, done, look=True)
         done.acted = True
         done.destructive = any(step.effect == Effect.DESTRUCTIVE.value for step in record.steps)
         left = await leftover(order, record, self._steps)
