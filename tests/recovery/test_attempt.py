@@ -607,12 +607,10 @@ async def test_a_resumed_attempt_of_which_nothing_is_left_is_verified() -> None:
 async def test_resumed_before_its_first_step_an_attempt_waits_for_what_the_service_needs() -> None:
     ward = Ward()
     ward.db.becomes(ILL)
-    fix = heal(ward)
-    order = ward.order(fix)
-    record = await left_behind(ward, order, until=lambda: "attempt_started" in ward.entries)
-    assert record.steps == ()
+    begun = await left_behind(ward, ward.order(Act(takes=100.0)), until=lambda: "attempt_started" in ward.entries)
+    record, fix = replace(begun, steps=()), heal(ward)
     ward.patient.unmet = "db, which it needs, is down"
-    result = await ward.carries_out(replace(order, resume=record))
+    result = await ward.carries_out(replace(ward.order(fix), resume=record))
     assert (result.outcome, fix.runs) == (Outcome.ABORTED, [])
 
 
