@@ -5,7 +5,9 @@ Order of things, and what a kill in between leaves:
 
 1. The attempt is committed to the journal. Killed before: it never was. Killed after: it is resumed.
 2. What it depends on is asked once more, the symptom is looked at unless that was just done, evidence is taken.
-3. Each step is committed, done, and its end recorded. Killed in its middle: see ``resume``.
+3. Before each step the symptom is looked at again, unless it was seen just now: what was true when the attempt was
+   decided may be true no more. Then the step is committed, done, and its end recorded. Killed in its middle: see
+   ``resume``.
 4. The verification. Killed in its middle: it is done again.
 
 Every failure ends in an ``AttemptResult``; only cancellation leaves as an exception.
@@ -21,6 +23,7 @@ import anyio
 from reviver.incidents.scribe import Scribe
 from reviver.model import journal as j
 from reviver.model.actions import Effect
+from reviver.model.checks import CheckResult
 from reviver.model.faults import JsonValue
 from reviver.model.incidents import REVIVER, AttemptRecord
 from reviver.model.ports import AttemptResult, Clock, Order, Outcome
@@ -33,15 +36,19 @@ from .verify import verify
 
 log = logging.getLogger(__name__)
 
-SYMPTOM_FRESH = 2.0  # seconds; an older symptom is looked at again before the first effect (safety: P9)
+SYMPTOM_FRESH = 2.0  # seconds; an older symptom is looked at again before any effect (safety: P9)
+PLAN_VALID = 60.0  # seconds from the decision in which the first step must begin (safety: P9)
 PREFLIGHT_WITHIN = 5.0  # seconds
 EVIDENCE_WITHIN = 3.0  # seconds for that of all steps
 
 
 @dataclass(slots=True)
 class Progress:
-    """What an attempt has done so far."""
+    """What an attempt has done so far, and what it knows."""
 
+    decided_at: float
+    seen_at: float
+    """When a check last saw the symptom."""
     acted: bool = False
     destructive: bool = False
     """Whether what can't be brought back was begun."""
@@ -64,7 +71,8 @@ class Recovery:
 
     async def __call__(self, order: Order) -> AttemptResult:
         """Carry *order* out."""
-        done = Progress()
+        now = self._clock.monotonic()
+        done = Progress(decided_at=now, seen_at=now - order.symptom_age)
         try:
             if order.resume is None:
                 result = await self._from_the_start(order, done)
@@ -88,16 +96,16 @@ class Recovery:
                 steps=tuple(self._redact(step.action.describe()) for step in order.strategy.steps),
             )
         )
-        return await self._to_the_first_step(order, done, look=order.symptom_age > SYMPTOM_FRESH)
+        return await self._to_the_first_step(order, done)
 
-    async def _to_the_first_step(self, order: Order, done: Progress, *, look: bool) -> AttemptResult:
+    async def _to_the_first_step(self, order: Order, done: Progress) -> AttemptResult:
         """All that comes before an effect, and then the steps."""
         unmet = await order.patient.unmet_need() if order.by == REVIVER else None
         if unmet is not None:
             return done.broken_off(unmet)
-        stopped = await self._look(order) if look else None
-        if stopped is not None:
-            return stopped
+        over = await self._look_unless_fresh(order, done)
+        if over is not None:
+            return over
         every = range(len(order.strategy.steps))
         if every:
             problems = await self._preflight(order)
@@ -108,8 +116,9 @@ class Recovery:
 
     async def _resumed(self, order: Order, record: AttemptRecord, done: Progress) -> AttemptResult:
         """Go on with what an earlier life of the daemon has begun."""
+        done.seen_at = float("-inf")  # by an earlier life
         if not record.steps:
-            return await self._to_the_first_step(order, done, look=True)
+            return await self._to_the_first_step(order, done)
         done.acted = True
         done.destructive = any(step.effect == Effect.DESTRUCTIVE.value for step in record.steps)
         left = await leftover(order, record, self._steps)
@@ -120,15 +129,20 @@ class Recovery:
             if verified.outcome is Outcome.RECOVERED:
                 return verified
             return done.broken_off(f"{left.unclear}; {verified.message}")
-        if left.steps and (await order.patient.ask()).healthy:  # what was done sufficed, or it healed by itself
-            verified = await self._verify(order)
-            if verified.outcome is Outcome.RECOVERED:
-                return verified
         return await self._steps_and_verification(order, left.steps, done)
 
-    async def _look(self, order: Order) -> AttemptResult | None:
-        """Look whether the service is still ill, with a fault that the strategy answers; ``None`` if so."""
+    async def _look_unless_fresh(self, order: Order, done: Progress, step: Step | None = None) -> AttemptResult | None:
+        """Why the attempt ends before its next step, after a look unless the symptom was seen just now."""
+        if self._clock.monotonic() - done.seen_at <= SYMPTOM_FRESH or order.fault is None:
+            return None
         result = await order.patient.ask()
+        done.seen_at = self._clock.monotonic()
+        if done.acted and step is not None:
+            return await self._between_steps(order, done, step, result)
+        return await self._before_the_first(order, result)
+
+    async def _before_the_first(self, order: Order, result: CheckResult) -> AttemptResult | None:
+        """Unless the service is still ill, with a fault that the strategy answers, nothing is done."""
         if result.healthy:
             verified = await verify(order, clock=self._clock)
             if verified.passed:
@@ -142,6 +156,24 @@ class Recovery:
             message = f'the fault is now {result.fault.kind}, which "{order.strategy.name}" does not answer'
             return AttemptResult(outcome=Outcome.ABORTED, message=message)
         return None
+
+    async def _between_steps(
+        self, order: Order, done: Progress, step: Step, result: CheckResult
+    ) -> AttemptResult | None:
+        """
+        What was done may have sufficed: then the rest is left undone. What can't be brought back is done only to a
+        service that is seen to be ill.
+        """
+        if result.fault is not None:
+            return None
+        verified = await self._verify(order) if result.healthy else None
+        if verified is not None and verified.outcome is Outcome.RECOVERED:
+            return verified
+        if step.action.effect is not Effect.DESTRUCTIVE:
+            return None
+        seen = f"the check passes: {verified.message}" if verified is not None else f"can't be told: {result.unknown}"
+        broken_off = done.broken_off(f"nothing that can't be brought back is done to a service that isn't ill ({seen})")
+        return replace(broken_off, unproven=verified is not None and verified.unproven)
 
     async def _preflight(self, order: Order) -> Sequence[str]:
         """What stands in the way."""
@@ -181,16 +213,35 @@ class Recovery:
 
     async def _steps_and_verification(self, order: Order, steps: Sequence[int], done: Progress) -> AttemptResult:
         for number in steps:
-            if order.patient.leaving():
-                return AttemptResult(outcome=Outcome.LEFT, message=f"reviver stops before step {number + 1}")
-            reason = order.patient.stop_reason()
-            if reason is not None:
-                return done.broken_off(f"stopped before step {number + 1}: {reason}")
             step = order.strategy.steps[number]
-            ended = await self._steps.run(order, number, step, on_start=partial(_begun, done, step))
+            over = self._stopped(order, number, done) or await self._look_unless_fresh(order, done, step)
+            if over is not None:
+                return over
+            still = partial(self._why_not_now, order, self._clock.monotonic())
+            ended = await self._steps.run(order, number, step, still=still, on_start=partial(_begun, done, step))
             if ended.outcome is not j.StepOutcome.DONE:
                 return done.broken_off(f"step {number + 1} failed: {ended.error}")
         return await self._verify(order)
+
+    def _stopped(self, order: Order, number: int, done: Progress) -> AttemptResult | None:
+        """Why no further step may begin."""
+        if order.patient.leaving():
+            return AttemptResult(outcome=Outcome.LEFT, message=f"reviver stops before step {number + 1}")
+        reason = order.patient.stop_reason()
+        if reason is not None:
+            return done.broken_off(f"stopped before step {number + 1}: {reason}")
+        age = self._clock.monotonic() - done.decided_at
+        if not done.acted and age > PLAN_VALID:
+            return done.broken_off(f"the decision is {age:.0f} s old, and was to be carried out within {PLAN_VALID:g} s")
+        return None
+
+    def _why_not_now(self, order: Order, written_since: float) -> str:
+        """Why a step whose start is on disk must not begin: writing it took a while, or people spoke meanwhile."""
+        took = self._clock.monotonic() - written_since
+        if took > SYMPTOM_FRESH:
+            return f"not begun: writing its start took {took:.1f} s, and what was seen before is out of date"
+        reason = order.patient.stop_reason()
+        return f"not begun: {reason}" if reason is not None else ""
 
     async def _verify(self, order: Order) -> AttemptResult:
         verified = await verify(order, clock=self._clock)

@@ -24,9 +24,14 @@ class StepRunner:
         self._clock = clock
         self._redact = redact
 
-    async def run(self, order: Order, number: int, step: Step, *, on_start: Callable[[], None]) -> j.StepEnded:
+    async def run(
+        self, order: Order, number: int, step: Step, *, still: Callable[[], str], on_start: Callable[[], None]
+    ) -> j.StepEnded:
         """
-        Do *step*, and return how it ended; *on_start* is called once its start is on disk.
+        Do *step*, and return how it ended.
+
+        Once its start is on disk, *still* tells why it must not begin after all (empty: it may), and *on_start* that
+        it begins.
 
         Killed in between, the journal shows a step that started and never ended; ``resume`` asks the action what
         became of it.
@@ -45,8 +50,11 @@ class StepRunner:
                 effect=step.action.effect.value,
             )
         )
-        on_start()
         started = self._clock.monotonic()
+        why_not = still()
+        if why_not:
+            return self._ended(order, number, j.StepOutcome.FAILED, started, why_not)
+        on_start()
         try:
             error, result = await self._act(order, number, step)
         except anyio.get_cancelled_exc_class():
