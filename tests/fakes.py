@@ -111,6 +111,15 @@ class MemoryJournal:
         ]
         return [record for record in records if record.age <= seconds]
 
+    async def falls_since(self, seconds: float) -> Sequence[j.Record]:
+        falls = [w for w in self.written if isinstance(w.entry, j.IncidentOpened | j.IncidentReopened)]
+        return [record for record in map(self._record, falls) if record.age <= seconds]
+
+    async def frozen(self) -> j.DaemonFrozen | None:
+        kinds = (j.DaemonFrozen, j.DaemonThawed)
+        last = next((entry for entry in reversed(self.entries) if isinstance(entry, kinds)), None)
+        return last if isinstance(last, j.DaemonFrozen) else None
+
     async def pauses(self) -> Mapping[str, j.ServicePaused]:
         found: dict[str, j.ServicePaused] = {}
         for entry in self.entries:

@@ -74,8 +74,8 @@ class Patient:
 
     @property
     def did(self) -> list[str]:
-        """The names of the commands, looks left out."""
-        return [type(command).__name__ for command in self.commands if not isinstance(command, LookAt)]
+        """The names of the commands, looks and plans left out."""
+        return [type(command).__name__ for command in self.commands if not isinstance(command, LookAt | decide.Plan)]
 
     def of(self, kind: type[Start] | type[Escalate] | type[Close] | type[Open] | type[Hold]) -> Iterable[object]:
         return [command for command in self.commands if isinstance(command, kind)]
@@ -420,11 +420,19 @@ def test_a_held_strategy_is_looked_at_when_the_budget_is_free() -> None:
     assert Patient(RESTART, situation=spent).answers(*[ILL] * 4).commands[-1] == LookAt(901.0)
 
 
-def test_a_spent_budget_of_its_own_is_for_people() -> None:
+def test_a_spent_budget_of_the_service_is_for_people() -> None:
     patient = Patient(RESTART)
     patient.service = replace(patient.service, budgets=(Budget(attempts=2, per=3600.0),))
     patient.situation = replace(CALM, used_here_at={"restart": [0.0, 0.0]})
-    assert patient.answers(*[ILL] * 4).reasons == ['the budget of db is spent: "restart" ran 2 times within 1 h']
+    assert patient.answers(*[ILL] * 4).reasons == ["the budget of db is spent: reviver made 2 attempts within 1 h"]
+
+
+def test_a_strategy_whose_own_budget_is_spent_is_passed_over() -> None:
+    restart = replace(RESTART, budgets=(Budget(attempts=2, per=3600.0),))
+    patient = Patient(restart, FAILOVER, situation=replace(CALM, used_here_at={"restart": [0.0, 0.0]}))
+    patient.answers(*[ILL] * 4)
+    assert patient.did == ["Open", "GiveUp", "Start"]
+    assert patient.starts == ["failover"]
 
 
 def test_with_a_dependency_down_the_service_is_held_and_not_handed_over() -> None:

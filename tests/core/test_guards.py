@@ -101,7 +101,17 @@ def test_the_stricter_of_the_two_modes_counts(mode: Mode, ceiling: Mode) -> None
 
 
 def test_the_budget_of_a_strategy_counts_its_own_attempts_only() -> None:
-    assert guard(replace(CALM, used_here_at={"failover": [NOW - 2, NOW - 1]})) == ""
+    own = replace(RESTART, budgets=(Budget(attempts=1, per=3600.0),))
+    assert guard(replace(CALM, used_here_at={"failover": [NOW - 2]}), own) == ""
+    spent = may_act(DB, own, replace(CALM, used_here_at={"restart": [NOW - 2]}), now=NOW)
+    assert isinstance(spent, Spent)
+    assert spent.strategy == "restart"
+
+
+def test_the_budget_of_a_service_counts_the_attempts_of_all_its_strategies() -> None:
+    spent = may_act(DB, RESTART, replace(CALM, used_here_at={"failover": [NOW - 2], "restart": [NOW - 1]}), now=NOW)
+    assert isinstance(spent, Spent)
+    assert (spent.strategy, spent.reason) == ("", "the budget of db is spent: reviver made 2 attempts within 1 h")
 
 
 def test_a_spent_overall_budget_says_when_the_next_may_start() -> None:
@@ -123,12 +133,13 @@ def test_several_attempts_at_once_are_allowed_up_to_the_policy() -> None:
     assert guard(replace(two, running=("api", "cache"))) == "at_once"
 
 
-def test_only_stopping_a_broken_journal_and_observing_withstand_a_person() -> None:
+def test_only_stopping_a_broken_journal_a_freeze_and_observing_withstand_a_person() -> None:
     assert hard_stop(replace(CALM, running=("api",), dependencies_down=("disk",), observer_suspect="cut off")) is None
     assert hard_stop(replace(CALM, policy=replace(POLICY, mode=Mode.APPROVE))) is None
     for situation in (
         replace(CALM, stopping=True),
         replace(CALM, journal_broken="full"),
+        replace(CALM, frozen="frozen by ann"),
         replace(CALM, policy=replace(POLICY, mode=Mode.OBSERVE)),
     ):
         assert hard_stop(situation) is not None

@@ -112,7 +112,7 @@ def test_after_the_last_rung_come_people_and_are_told_what_was_tried() -> None:
 
 def test_a_rung_waits_until_the_fault_has_lasted_long_enough() -> None:
     db = service(Target("db"), replace(RESTART, after=None))
-    why = '"restart" waits until the fault has lasted long enough'
+    why = '"restart" waits until the fault has lasted for 45 s'
     assert move(db=db, since=100.0, at=144.9) == WaitUntil(145.0, why)
     assert move(db=db, since=100.0, at=145.0) == Climb(db.strategies[0])
 

@@ -21,7 +21,15 @@ json_map = st.dictionaries(text, json_value, max_size=4)
 def _strategy(hint: Any) -> st.SearchStrategy[Any]:
     if isinstance(hint, type) and issubclass(hint, StrEnum):
         return st.sampled_from(hint)
-    simple = {str: text, int: st.integers(0, 1000), float: number, bool: st.booleans(), tuple[str, ...]: texts}
+    maps = st.lists(json_map, max_size=3).map(tuple)
+    simple = {
+        str: text,
+        int: st.integers(0, 1000),
+        float: number,
+        bool: st.booleans(),
+        tuple[str, ...]: texts,
+        tuple[j.JsonMap, ...]: maps,
+    }
     if hint in simple:
         return simple[hint]
     if hint == float | None:

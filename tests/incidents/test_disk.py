@@ -437,7 +437,7 @@ async def test_a_migration_that_fails_leaves_the_journal_as_it_was(path: Path, m
 def test_every_statement_has_a_name_and_is_used() -> None:
     names = set(database.queries())
     source = (Path(database.__file__).parent / "journal.py").read_text()
-    used = set(re.findall(r'_sql\["(\w+)"\]|_records_of\("(\w+)"', source))
+    used = set(re.findall(r'_sql\["(\w+)"\]|_(?:records_of|since)\("(\w+)"', source))
     assert names == {name for pair in used for name in pair if name}
 
 

@@ -137,7 +137,7 @@ async def test_a_service_that_heals_while_its_rung_waits_is_never_touched() -> N
         db.will((7.0, ILL), (25.0, None))
         await anyio.sleep(120)
     assert fix.runs == []
-    assert stage.entries == ["incident_opened", "incident_recovered"]
+    assert stage.entries == ["incident_opened", "recovery_planned", "incident_recovered"]
     assert stage.of(j.IncidentRecovered)[0].by == "itself"
 
 
@@ -397,7 +397,7 @@ async def test_a_service_whose_strategy_helps_only_briefly_is_handed_over_when_i
         db.becomes(ILL, at=7.0)
         await anyio.sleep(7200)
     assert len(fix.runs) == 3
-    assert reasons(stage) == ['the budget of db is spent: "restart" ran 3 times within 1 h']
+    assert reasons(stage) == ["the budget of db is spent: reviver made 3 attempts within 1 h"]
     assert stage.of(j.IncidentEscalated)[0].stops == "spent"
 
 

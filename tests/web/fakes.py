@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 
 from reviver.model import journal as j
-from reviver.model.control import ControlRefused, ServiceView
+from reviver.model.control import ApprovalView, ControlRefused, ServiceView
 from reviver.model.faults import FaultKind
 from reviver.model.ports import Outcome
 
@@ -58,6 +58,8 @@ class FakeControl:
     not_ready: str = ""
     refusal: str = ""
     asked: list[tuple[Any, ...]] = field(default_factory=list)
+    waiting: Sequence[ApprovalView] = ()
+    ice: str = ""
 
     def health(self) -> Mapping[str, ServiceView]:
         return self.services
@@ -80,6 +82,32 @@ class FakeControl:
         self._chosen([service])
         self.asked.append(("recover", service, by, strategy, dry_run))
         return f"{service}: attempt 1: reviver will restart it"
+
+    def approvals(self) -> Sequence[ApprovalView]:
+        return self.waiting
+
+    async def approve(self, service: str, *, by: str, token: str) -> str:
+        self._chosen([service])
+        self.asked.append(("approve", service, by, token))
+        return f"{service}: attempt 1: reviver will restart it"
+
+    async def deny(self, service: str, *, by: str, reason: str) -> str:
+        self._chosen([service])
+        self.asked.append(("deny", service, by, reason))
+        return f'{service}: "restart" is given up in this incident'
+
+    def frozen(self) -> str:
+        return self.ice
+
+    def freeze(self, *, by: str, reason: str) -> str:
+        self.asked.append(("freeze", by, reason))
+        self.ice = f"frozen by {by}: {reason}"
+        return self.ice
+
+    def thaw(self, *, by: str) -> str:
+        self.asked.append(("thaw", by))
+        self.ice = ""
+        return self.ice
 
     async def reload(self) -> None:
         self._chosen([])
@@ -110,7 +138,13 @@ class FakeJournal:
     async def attempts_since(self, seconds: float) -> Sequence[j.Record]:
         raise NotImplementedError
 
+    async def falls_since(self, seconds: float) -> Sequence[j.Record]:
+        raise NotImplementedError
+
     async def pauses(self) -> Mapping[str, j.ServicePaused]:
+        raise NotImplementedError
+
+    async def frozen(self) -> j.DaemonFrozen | None:
         raise NotImplementedError
 
     async def incidents(self, *, limit: int, service: str | None = None) -> Sequence[Sequence[j.Record]]:

@@ -17,7 +17,7 @@ from reviver.model.services import Service, Strategy
 from reviver.model.units import format_duration
 
 from . import backoff
-from .guards import DEPENDENCY, Held, Situation, Spent, dependency_down, hard_stop, may_act
+from .guards import APPROVAL, DEPENDENCY, OBSERVE, Held, Situation, dependency_down, hard_stop, lifted, may_act
 from .health import Belief, Sample, Signal, judge, signalled, unproven
 from .ladder import Climb, Confirming, HandOver, Ladder, WaitUntil, answering, next_move
 
@@ -31,6 +31,15 @@ class Stop(StrEnum):
     NONE = ""
     SPENT = "spent"  # a strategy's budget: its help does not last
     UNCLEAR = "unclear"  # a destructive step may have happened, or half of it: a person must look first
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """People were asked to approve a strategy."""
+
+    strategy: str
+    until: float
+    """When their approval comes too late."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +66,13 @@ class Trouble:
     stop: Stop = Stop.NONE
     escalated_at: float | None = None
     recovered_at: float | None = None
+    cured_by: str = ""
+    """The strategy that brought the last recovery; empty if none has, or it came by itself."""
+    approval: Asked | None = None
+    planned: tuple[str, str] = ("", "")
+    """The strategy and its reason that were last told of as waiting."""
+    observed: tuple[tuple[str, float], ...] = ()
+    """Which strategies would have acted, and when, had they been allowed to do more than observe."""
     unproven: str = ""
     """The strategy after which the check passes and a named verification does not."""
 
@@ -72,6 +88,8 @@ class State:
 
     belief: Belief = field(default_factory=Belief)
     trouble: Trouble | None = None
+    falls: tuple[float, ...] = ()
+    """When it went down lately, as far as flapping looks back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +119,42 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True)
+class Plan:
+    """Tell which strategy is next, when, and why not sooner."""
+
+    strategy: str
+    at: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class AskApproval:
+    """Ask people for their word on a strategy."""
+
+    strategy: Strategy
+    attempt: int
+    seconds: float
+    """How long their approval is waited for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observe:
+    """Tell what would have been done now."""
+
+    strategy: Strategy
+    asking: bool
+    """Whether people would have been asked first."""
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """Pass a strategy over for the rest of the incident."""
+
+    strategy: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Start:
     """Make an attempt."""
 
@@ -109,6 +163,7 @@ class Start:
     attempt: int
     fault: Fault | None
     by: str
+    why: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +180,8 @@ class Close:
 
     by: str
     down_for: float
+    observed: tuple[tuple[str, float], ...] = ()
+    """Which strategies would have acted, and how many seconds before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +191,7 @@ class LookAt:
     at: float
 
 
-Told = Open | NoteFault | Hold | Escalate | Close
+Told = Open | NoteFault | Hold | Plan | AskApproval | Observe | GiveUp | Escalate | Close
 """What the journal tells of."""
 Command = Told | Start | LookAt
 Decision = tuple[State, tuple[Command, ...]]
@@ -163,11 +220,11 @@ def consider(state: State, service: Service, situation: Situation, *, now: float
             return state, ()
         if trouble.unproven:
             return _prove(state, trouble, service, situation, now=now)
-        return _closed(trouble, belief, by=ITSELF, now=now)
+        return _closed(state, trouble, belief, service, by=ITSELF, now=now)
     if belief.health is not Health.DOWN or belief.fault is None:
         return state, ()
-    trouble, told = _told(trouble, belief, belief.fault, service, now=now)
-    state, commands = _move(replace(state, trouble=trouble), trouble, belief.fault, service, situation, now=now)
+    state, trouble, told = _told(state, belief.fault, service, now=now)
+    state, commands = _move(state, trouble, belief.fault, service, situation, now=now)
     return state, (*told, *commands)
 
 
@@ -185,17 +242,19 @@ def on_attempt_ended(
     if outcome in {Outcome.RECOVERED, Outcome.HEALED}:
         cured = signalled(state.belief, Signal.CURED, now)
         if trouble.unproven not in {"", strategy}:  # another strategy's verification has not passed yet
-            return consider(State(belief=cured, trouble=trouble), service, situation, now=now)
-        return _closed(trouble, cured, by=strategy if outcome is Outcome.RECOVERED else ITSELF, now=now)
+            return consider(replace(state, belief=cured, trouble=trouble), service, situation, now=now)
+        by = strategy if outcome is Outcome.RECOVERED else ITSELF
+        return _closed(state, trouble, cured, service, by=by, now=now)
     belief = signalled(state.belief, Signal.LEFT, now)
     trouble = replace(trouble, unproven=strategy if result.unproven else trouble.unproven)
     if outcome is Outcome.UNCLEAR:
         if result.unproven:  # told by the same words
             trouble = replace(trouble, handed_over=trouble.handed_over | {_UNPROVEN})
-        return _escalate(State(belief=belief, trouble=trouble), trouble, "", result.message, now=now, stop=Stop.UNCLEAR)
+        state = replace(state, belief=belief, trouble=trouble)
+        return _escalate(state, trouble, "", result.message, now=now, stop=Stop.UNCLEAR)
     not_before = now + _retry_in(service, trouble.ladder, strategy, outcome, random)
     trouble = replace(trouble, ladder=replace(trouble.ladder, not_before=not_before))
-    state = State(belief=belief, trouble=trouble)
+    state = replace(state, belief=belief, trouble=trouble)
     if result.unproven and _UNPROVEN not in trouble.handed_over:
         return _escalate(state, trouble, _UNPROVEN, result.message, now=now)
     return consider(state, service, situation, now=now)
@@ -241,7 +300,40 @@ def on_order(
     held = hard_stop(situation)
     if held is not None:
         raise Refused(f"{service.name}: {held.reason}")
-    return _start(state, trouble, _ordered(service, trouble, belief.fault, strategy), belief.fault, by=by, now=now)
+    rung = _ordered(service, trouble, belief.fault, strategy)
+    return _start(state, trouble, rung, belief.fault, by=by, why=f"{by} ordered it", now=now)
+
+
+def on_approved(state: State, service: Service, situation: Situation, *, by: str, now: float) -> Decision:
+    """
+    A person approves what was asked for.
+
+    Raises:
+        Refused: Nothing is asked for any more, or as ``on_order``.
+    """
+    _, asked = _asked(state, service, now=now)
+    return on_order(state, service, situation, strategy=asked.strategy, by=by, now=now)
+
+
+def on_denied(state: State, service: Service, situation: Situation, *, by: str, reason: str, now: float) -> Decision:
+    """A person denies what was asked for: the ladder goes on without it. Raises as ``on_approved``."""
+    trouble, asked = _asked(state, service, now=now)
+    said = f"denied by {by}" + (f": {reason}" if reason else "")
+    state, _, gave_up = _given_up(state, trouble, asked.strategy, said)
+    state, commands = consider(state, service, situation, now=now)
+    return state, (gave_up, *commands)
+
+
+def _asked(state: State, service: Service, *, now: float) -> tuple[Trouble, Asked]:
+    trouble = state.trouble
+    if trouble is None or not trouble.open or trouble.approval is None:
+        raise Refused(f"{service.name}: nothing waits for an approval")
+    if now >= trouble.approval.until:
+        raise Refused(
+            f'{service.name}: the request to approve "{trouble.approval.strategy}" has expired; '
+            f'reviver recover {service.name} --strategy "{trouble.approval.strategy}" starts it'
+        )
+    return trouble, trouble.approval
 
 
 # ------------------------------------------------------------------------------------------------ what follows
@@ -258,7 +350,7 @@ def _ordered(service: Service, trouble: Trouble, fault: Fault | None, name: str 
     rungs = answering(service, fault) if fault is not None else []
     if not rungs:
         raise Refused(f"no strategy of {service.name} answers what is wrong; name one with --strategy")
-    return next((rung for rung in rungs if trouble.ladder.made(rung.name) < rung.attempts), rungs[0])
+    return next((rung for rung in rungs if not trouble.ladder.over(rung)), rungs[0])
 
 
 def _retry_in(service: Service, ladder: Ladder, strategy: str, outcome: Outcome, random: float) -> float:
@@ -268,33 +360,66 @@ def _retry_in(service: Service, ladder: Ladder, strategy: str, outcome: Outcome,
     return backoff.delay(max(1, ladder.made(strategy)), rung.backoff, random=random)
 
 
-def _closed(trouble: Trouble, belief: Belief, *, by: str, now: float) -> Decision:
-    closed = replace(trouble, recovered_at=now, unproven="", confirming_since=None)
-    return State(belief=belief, trouble=closed), (Close(by, now - trouble.since),)
+def _closed(state: State, trouble: Trouble, belief: Belief, service: Service, *, by: str, now: float) -> Decision:
+    cured_by, ladder = "" if by == ITSELF else by, trouble.ladder
+    if cured_by:
+        ladder = replace(ladder, not_before=now + service.cooldown)
+    closed = replace(
+        trouble, recovered_at=now, unproven="", confirming_since=None, cured_by=cured_by, ladder=ladder, approval=None
+    )
+    observed = tuple((name, now - at) for name, at in trouble.observed)
+    return replace(state, belief=belief, trouble=closed), (Close(by, now - trouble.since, observed),)
 
 
-def _told(
-    trouble: Trouble | None, belief: Belief, fault: Fault, service: Service, *, now: float
-) -> tuple[Trouble, tuple[Command, ...]]:
+def _told(state: State, fault: Fault, service: Service, *, now: float) -> tuple[State, Trouble, tuple[Command, ...]]:
     """The incident that this fault belongs to, opened or opened again if need be."""
+    trouble, belief = state.trouble, state.belief
+    if trouble is not None and trouble.open:
+        if fault.kind in trouble.faults:
+            return state, trouble, ()
+        trouble = replace(trouble, faults=trouble.faults | {fault.kind})
+        return replace(state, trouble=trouble), trouble, (NoteFault(fault),)
     since = belief.since if belief.failing_since is None else belief.failing_since
     noticed_ago = now - max(since, belief.noticed_at)
-    if trouble is None or (trouble.recovered_at is not None and since - trouble.recovered_at > service.stable):
-        opened = Open(fault, now - since, noticed_ago, again=False)
-        return Trouble(since=since, faults=frozenset({fault.kind})), (opened,)
-    faults = trouble.faults | {fault.kind}
-    if trouble.recovered_at is not None:
-        relapsed = Trouble(
-            since=since,
-            faults=faults,
-            ladder=trouble.ladder,
-            attempts=trouble.attempts,
-            stop=trouble.stop,
-        )
-        return relapsed, (Open(fault, now - since, noticed_ago, again=True),)
-    if fault.kind not in trouble.faults:
-        return replace(trouble, faults=faults), (NoteFault(fault),)
-    return trouble, ()
+    falls = (*(at for at in state.falls if at > now - service.flapping.within), now)
+    flaps = len(falls) >= service.flapping.falls
+    state = replace(state, falls=falls)
+    if trouble is None or trouble.recovered_at is None or (since - trouble.recovered_at > service.stable and not flaps):
+        trouble = Trouble(since=since, faults=frozenset({fault.kind}))
+        return replace(state, trouble=trouble), trouble, (Open(fault, now - since, noticed_ago, again=False),)
+    relapsed = Trouble(
+        since=since,
+        faults=trouble.faults | {fault.kind},
+        ladder=trouble.ladder,
+        attempts=trouble.attempts,
+        stop=trouble.stop,
+        handed_over=trouble.handed_over & {_FLAPS},
+    )
+    state, opened = replace(state, trouble=relapsed), Open(fault, now - since, noticed_ago, again=True)
+    if not flaps:
+        return state, relapsed, (opened,)
+    state, relapsed, told = _flaps(state, relapsed, service, cured_by=trouble.cured_by)
+    return state, relapsed, (opened, *told)
+
+
+def _flaps(
+    state: State, trouble: Trouble, service: Service, *, cured_by: str
+) -> tuple[State, Trouble, tuple[Command, ...]]:
+    """What brought it back each time is passed over; if it came back by itself, people are told once."""
+    fell = f"{service.name} fell {len(state.falls)} times within {format_duration(service.flapping.within)}"
+    if cured_by:
+        state, trouble, gave_up = _given_up(state, trouble, cured_by, f"{fell}: its help does not last")
+        return state, trouble, (gave_up,)
+    if _FLAPS in trouble.handed_over:
+        return state, trouble, ()
+    trouble = replace(trouble, handed_over=trouble.handed_over | {_FLAPS})
+    return replace(state, trouble=trouble), trouble, (Escalate(f"{fell} and came back by itself", trouble.stop),)
+
+
+def _given_up(state: State, trouble: Trouble, strategy: str, reason: str) -> tuple[State, Trouble, GiveUp]:
+    ladder = replace(trouble.ladder, given_up=trouble.ladder.given_up | {strategy})
+    trouble = replace(trouble, ladder=ladder, approval=None, held=("", ""), held_reason="")
+    return replace(state, trouble=trouble), trouble, GiveUp(strategy, reason)
 
 
 def _move(
@@ -309,16 +434,23 @@ def _move(
     if trouble.held[0] == DEPENDENCY:
         # A dependency's failure is no evidence against the service: it has to be confirmed anew.
         trouble = replace(trouble, held=("", ""), held_reason="")
-        return State(belief=unproven(state.belief), trouble=trouble), ()
+        return replace(state, belief=unproven(state.belief), trouble=trouble), ()
     if trouble.escalated_at is not None and service.retry_after is not None:
         retry_at = trouble.escalated_at + service.retry_after
         if now >= retry_at:
-            trouble = replace(trouble, ladder=Ladder(), stop=Stop.NONE, handed_over=frozenset(), escalated_at=None)
+            trouble = replace(
+                trouble,
+                ladder=Ladder(),
+                stop=Stop.NONE,
+                handed_over=frozenset(),
+                escalated_at=None,
+                approval=None,
+            )
             state = replace(state, trouble=trouble)
         elif trouble.stop is Stop.SPENT:
             return state, (LookAt(retry_at),)
     if trouble.stop is Stop.SPENT:
-        return _handed_over(state, trouble, "", "a strategy's budget is spent", now=now)
+        return _handed_over(state, trouble, "", f"the budget of {service.name} is spent", now=now)
     return _climb(state, trouble, fault, service, situation, now=now)
 
 
@@ -334,18 +466,67 @@ def _climb(
     match move:
         case HandOver(reason):
             return _handed_over(state, trouble, fault.kind, reason, now=now, retry_after=service.retry_after)
-        case WaitUntil(at, why):
-            trouble = replace(trouble, held_reason=f"{why}: {format_duration(at - now)} more")
-            return replace(state, trouble=trouble), (LookAt(at),)
-        case Climb(strategy):
+        case WaitUntil(at, why, strategy_name):
+            told = () if trouble.planned == (strategy_name, why) else (Plan(strategy_name, at, why),)
+            trouble = replace(
+                trouble, held_reason=f"{why}: {format_duration(at - now)} more", planned=(strategy_name, why)
+            )
+            return replace(state, trouble=trouble), (*told, LookAt(at))
+        case Climb(strategy, why):
             barrier = may_act(service, strategy, situation, now=now)
             if barrier is None:
-                return _start(state, trouble, strategy, fault, by=REVIVER, now=now)
-            if isinstance(barrier, Spent):
+                return _start(state, trouble, strategy, fault, by=REVIVER, why=why, now=now)
+            if isinstance(barrier, Held):
+                return _not_now(state, trouble, service, strategy, situation, barrier, now=now)
+            if not barrier.strategy:
                 return _escalate(state, trouble, "", barrier.reason, now=now, stop=Stop.SPENT)
-            return _hold(state, trouble, strategy.name, barrier)
+            state, trouble, gave_up = _given_up(state, trouble, strategy.name, barrier.reason)
+            state, commands = _climb(state, trouble, fault, service, situation, now=now)
+            return state, (gave_up, *commands)
 
 
+def _not_now(
+    state: State,
+    trouble: Trouble,
+    service: Service,
+    strategy: Strategy,
+    situation: Situation,
+    held: Held,
+    *,
+    now: float,
+) -> Decision:
+    """A guard holds *strategy*; two of them want more than to be told of."""
+    if held.guard == APPROVAL:
+        return _approval(state, trouble, strategy, held, situation, now=now)
+    if held.guard != OBSERVE or strategy.name in dict(trouble.observed):
+        return _hold(state, trouble, strategy.name, held)
+    barrier = may_act(service, *lifted(strategy, situation), now=now)
+    asking = isinstance(barrier, Held) and barrier.guard == APPROVAL
+    if isinstance(barrier, Held) and not asking:
+        return _hold(state, trouble, strategy.name, barrier)
+    trouble = replace(trouble, observed=(*trouble.observed, (strategy.name, now)))
+    state, commands = _hold(replace(state, trouble=trouble), trouble, strategy.name, held)
+    return state, (Observe(strategy, asking), *commands)
+
+
+def _approval(
+    state: State, trouble: Trouble, strategy: Strategy, held: Held, situation: Situation, *, now: float
+) -> Decision:
+    """Ask people once, wait for their word, and hand over when it doesn't come."""
+    asked, within = trouble.approval, situation.policy.approval_within
+    told: tuple[Command, ...] = ()
+    if asked is not None and asked.strategy == strategy.name and now >= asked.until:
+        reason = f'nobody approved "{strategy.name}" within {format_duration(within)}; reviver recover starts it'
+        return _handed_over(state, trouble, f"approval of {strategy.name}", reason, now=now)
+    if asked is None or asked.strategy != strategy.name:
+        asked = Asked(strategy.name, now + within)
+        told = (AskApproval(strategy, trouble.attempts + 1, within),)
+        trouble = replace(trouble, approval=asked)
+    state, commands = _hold(replace(state, trouble=trouble), trouble, strategy.name, held)
+    return state, (*told, *commands, LookAt(asked.until))
+
+
+_FLAPS = "flaps"
 _THEIRS = "handed over to people: {}"
 _WAVERS = "wavers"
 _UNPROVEN = "unproven"
@@ -366,15 +547,18 @@ def _prove(state: State, trouble: Trouble, service: Service, situation: Situatio
     """The check passes; whether the strategy's own verification does by now is looked at again and again."""
     strategy = next((s for s in service.strategies if s.name == trouble.unproven), None)
     if strategy is None or not strategy.verify:  # the settings ask for no proof any more
-        return _closed(trouble, state.belief, by=ITSELF, now=now)
+        return _closed(state, trouble, state.belief, service, by=ITSELF, now=now)
     if hard_stop(situation) is not None:
         return state, ()
     if now < trouble.ladder.not_before:
         return state, (LookAt(trouble.ladder.not_before),)
-    return _start(state, trouble, replace(strategy, steps=()), None, by=REVIVER, now=now)
+    why = "the check passes, and whether the strategy's own verification does by now is looked at again"
+    return _start(state, trouble, replace(strategy, steps=()), None, by=REVIVER, why=why, now=now)
 
 
-def _start(state: State, trouble: Trouble, strategy: Strategy, fault: Fault | None, *, by: str, now: float) -> Decision:
+def _start(
+    state: State, trouble: Trouble, strategy: Strategy, fault: Fault | None, *, by: str, why: str, now: float
+) -> Decision:
     attempt = trouble.attempts + 1
     trouble = replace(
         trouble,
@@ -383,11 +567,13 @@ def _start(state: State, trouble: Trouble, strategy: Strategy, fault: Fault | No
         ladder=trouble.ladder.counted(strategy.name),
         held=("", ""),
         held_reason="",
+        planned=("", ""),
+        approval=None,
     )
     if by != REVIVER:  # a person has looked; what follows is told anew
         trouble = replace(trouble, stop=Stop.NONE, handed_over=frozenset(), escalated_at=None)
     belief = signalled(state.belief, Signal.TREATED, now)
-    return State(belief=belief, trouble=trouble), (Start(strategy, attempt, fault, by),)
+    return replace(state, belief=belief, trouble=trouble), (Start(strategy, attempt, fault, by, why),)
 
 
 def _handed_over(

@@ -5,7 +5,7 @@ A guard that can't be asked holds: nobody is harmed by a recovery that comes lat
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from reviver.model.services import DaemonPolicy, Mode, Service, Strategy
 from reviver.model.units import format_duration
@@ -13,6 +13,8 @@ from reviver.model.units import format_duration
 from .budget import tightest
 
 DEPENDENCY = "dependency"
+APPROVAL = "approval"
+OBSERVE = "observe"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +31,8 @@ class Situation:
     used_here_at: Mapping[str, Sequence[float]] = field(default_factory=dict)
     """The same for this service alone, by the strategy's name."""
     observer_suspect: str = ""
+    frozen: str = ""
+    """Why everything is held, if a person has frozen reviver."""
     journal_broken: str = ""
     stopping: bool = False
     """The daemon is about to end."""
@@ -47,14 +51,16 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """The strategy's budget on this service is used up: it helps, if at all, never for long. People must look."""
+    """A budget is used up, so the help does not last."""
 
     reason: str
+    strategy: str = ""
+    """The strategy whose own it is: the ladder goes on without it. Empty: it is the service's, and people must look."""
 
 
 def may_act(service: Service, strategy: Strategy, situation: Situation, *, now: float) -> Held | Spent | None:
     """Why *strategy* may not act on *service* by itself now; ``None`` if it may."""
-    held = hard_stop(situation) or _policy(strategy, situation) or dependency_down(service, situation)
+    held = hard_stop(situation) or _policy(service, strategy, situation) or dependency_down(service, situation)
     if held is not None:
         return held
     if situation.observer_suspect:
@@ -62,6 +68,14 @@ def may_act(service: Service, strategy: Strategy, situation: Situation, *, now: 
     if len(situation.running) >= situation.policy.at_once:
         return Held("at_once", f"the recovery of {', '.join(situation.running)} is under way")
     return _budgets(service, strategy, situation, now=now)
+
+
+def lifted(strategy: Strategy, situation: Situation) -> tuple[Strategy, Situation]:
+    """Both as if nothing were only observed: to tell what would have been done."""
+    policy = situation.policy
+    if policy.mode is Mode.OBSERVE:
+        situation = replace(situation, policy=replace(policy, mode=Mode.AUTO))
+    return replace(strategy, mode=Mode.AUTO) if strategy.mode is Mode.OBSERVE else strategy, situation
 
 
 def dependency_down(service: Service, situation: Situation) -> Held | None:
@@ -79,26 +93,36 @@ def hard_stop(situation: Situation) -> Held | None:
         return Held("stopping", "reviver is stopping")
     if situation.journal_broken:
         return Held("journal", f"the journal can't be written, so nothing is started: {situation.journal_broken}")
+    if situation.frozen:
+        return Held("freeze", situation.frozen)
     if situation.policy.mode is Mode.OBSERVE:
-        return Held("observe", 'the daemon only observes ([daemon] mode = "observe")')
+        return Held(OBSERVE, 'the daemon only observes ([daemon] mode = "observe")')
     return None
 
 
-def _policy(strategy: Strategy, situation: Situation) -> Held | None:
+def _policy(service: Service, strategy: Strategy, situation: Situation) -> Held | None:
     modes = {strategy.mode, situation.policy.mode}
     if Mode.OBSERVE in modes:
-        return Held("observe", f'"{strategy.name}" only observes (mode = "observe")')
+        return Held(OBSERVE, f'"{strategy.name}" only observes (mode = "observe")')
     if Mode.APPROVE in modes:
-        return Held("approval", f'"{strategy.name}" waits for a person: reviver recover NAME starts it')
+        return Held(APPROVAL, f'"{strategy.name}" waits for a person: reviver approve {service.name}')
     return None
 
 
 def _budgets(service: Service, strategy: Strategy, situation: Situation, *, now: float) -> Held | Spent | None:
-    until, budget = tightest(service.budgets, situation.used_here_at.get(strategy.name, ()), now=now)
+    here = sorted(at for uses in situation.used_here_at.values() for at in uses)
+    _, budget = tightest(service.budgets, here, now=now)
     if budget is not None:
         return Spent(
-            f'the budget of {service.name} is spent: "{strategy.name}" ran {budget.attempts} times within '
+            f"the budget of {service.name} is spent: reviver made {budget.attempts} attempts within "
             f"{format_duration(budget.per)}"
+        )
+    _, budget = tightest(strategy.budgets, situation.used_here_at.get(strategy.name, ()), now=now)
+    if budget is not None:
+        return Spent(
+            f'the budget of "{strategy.name}" on {service.name} is spent: it ran {budget.attempts} times within '
+            f"{format_duration(budget.per)}",
+            strategy.name,
         )
     until, budget = tightest([situation.policy.budget], situation.used_at, now=now)
     if budget is not None:

@@ -6,11 +6,12 @@ enough for what it costs. The next rung follows when one is exhausted; after the
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from reviver.model.actions import Effect
 from reviver.model.faults import WAIT_FOR_IT, Fault, FaultKind
 from reviver.model.services import Service, Strategy
+from reviver.model.units import format_duration
 
 from .health import Belief, streak
 
@@ -25,7 +26,9 @@ class Ladder:
     attempts: tuple[tuple[str, int], ...] = ()
     """Attempts made, by the strategy's name."""
     not_before: float = float("-inf")
-    """Backoff: no attempt before this moment."""
+    """Backoff or cool-down: no attempt before this moment."""
+    given_up: frozenset[str] = frozenset()
+    """Strategies that are passed over in this incident: denied, their budget spent, or no help to what flaps."""
 
     def made(self, strategy: str) -> int:
         """How many attempts of *strategy* were made."""
@@ -35,7 +38,11 @@ class Ladder:
         """The ladder after *by* more attempts of *strategy*."""
         made = dict(self.attempts)
         made[strategy] = made.get(strategy, 0) + by
-        return Ladder(attempts=tuple(made.items()), not_before=self.not_before)
+        return replace(self, attempts=tuple(made.items()))
+
+    def over(self, strategy: Strategy) -> bool:
+        """Whether *strategy* has nothing more to offer."""
+        return strategy.name in self.given_up or self.made(strategy.name) >= strategy.attempts
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +50,7 @@ class Climb:
     """The strategy whose turn it is, now."""
 
     strategy: Strategy
+    why: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +59,8 @@ class WaitUntil:
 
     at: float
     why: str
+    strategy: str = field(default="", compare=False)
+    """The strategy that waits, if one does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,19 +108,29 @@ def next_move(service: Service, ladder: Ladder, belief: Belief, fault: Fault, *,
     rungs = answering(service, fault)
     if not rungs:
         return _without_rung(service, belief, fault, now=now)
-    rung = next((rung for rung in rungs if ladder.made(rung.name) < rung.attempts), None)
+    rung = next((rung for rung in rungs if not ladder.over(rung)), None)
     count, since = streak(belief, (rung or rungs[-1]).faults)
     if count < service.fall:
         return Confirming()
     if rung is None:
-        tried = ", ".join(f'"{rung.name}" ({ladder.made(rung.name)} times)' for rung in rungs)
+        tried = ", ".join(f'"{rung.name}" ({_used(ladder, rung)})' for rung in rungs)
         return HandOver(f"every strategy for {fault.kind} was tried: {tried}")
     ready = since + after(rung, certain=fault.certain)
     if now < ready:
-        return WaitUntil(ready, f'"{rung.name}" waits until the fault has lasted long enough')
+        why = f'"{rung.name}" waits until the fault has lasted for {format_duration(ready - since)}'
+        return WaitUntil(ready, why, rung.name)
     if now < ladder.not_before:
-        return WaitUntil(ladder.not_before, f'"{rung.name}" waits for its backoff')
-    return Climb(rung)
+        return WaitUntil(ladder.not_before, f'"{rung.name}" waits after the last attempt', rung.name)
+    place = f"rung {rungs.index(rung) + 1} of {len(rungs)} for {fault.kind}"
+    seen = f"{count} failures in a row that it answers, {service.fall} are needed"
+    lasted = f"lasting for {format_duration(now - since)}, {format_duration(ready - since)} are needed"
+    attempt = f"its attempt {ladder.made(rung.name) + 1} of {rung.attempts}"
+    return Climb(rung, f"{place}; {seen}; {lasted}; {attempt}")
+
+
+def _used(ladder: Ladder, rung: Strategy) -> str:
+    made = f"{ladder.made(rung.name)} times"
+    return f"{made}, then given up" if rung.name in ladder.given_up else made
 
 
 def _without_rung(service: Service, belief: Belief, fault: Fault, *, now: float) -> Move:

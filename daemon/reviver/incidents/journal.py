@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 from reviver.model.journal import (
     ENTRY_TYPES,
     AttemptStarted,
+    DaemonFrozen,
     Entry,
     IncidentEscalated,
     IncidentOpened,
@@ -127,10 +128,23 @@ class SqliteJournal:
 
     async def attempts_since(self, seconds: float) -> Sequence[Record]:
         """The ``attempt_started`` records not older than *seconds*."""
+        return await self._since("attempts_since", seconds)
+
+    async def falls_since(self, seconds: float) -> Sequence[Record]:
+        """The ``incident_opened`` and ``incident_reopened`` records not older than *seconds*."""
+        return await self._since("falls_since", seconds)
+
+    async def _since(self, query: str, seconds: float) -> Sequence[Record]:
         boottime, wall = self._clock.boottime() - seconds, self._clock.wall() - seconds
         arguments = {"boot_id": self._clock.boot_id(), "boot_s": boottime, "at": wall}
-        rows = await self._run(lambda db: db.execute(self._sql["attempts_since"], arguments).fetchall())
+        rows = await self._run(lambda db: db.execute(self._sql[query], arguments).fetchall())
         return self._records(rows)
+
+    async def frozen(self) -> DaemonFrozen | None:
+        """The freeze in force, if there is one."""
+        rows = await self._run(lambda db: db.execute(self._sql["latest_freeze"]).fetchall())
+        last = [record.entry for record in self._records(rows)]
+        return last[0] if last and isinstance(last[0], DaemonFrozen) else None
 
     async def pauses(self) -> Mapping[str, ServicePaused]:
         """The pauses in force, by service."""

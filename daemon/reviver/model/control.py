@@ -31,6 +31,27 @@ class ServiceView:
     details: Mapping[str, JsonValue] = field(default_factory=lambda: NOTHING)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalView:
+    """What waits for a person's word, as ``GET /api/v1/approvals`` shows it; the field names are the JSON keys."""
+
+    service: str
+    incident: str
+    strategy: str
+    attempt: int
+    fault: str
+    message: str
+    """What is wrong with the service."""
+    plan: tuple[str, ...]
+    """Exactly what would be done, a line for each step."""
+    destructive: bool
+    """Whether a step can't be brought back."""
+    token: str
+    """Names this very plan; an approval carries it."""
+    expires_at: float
+    """Unix time."""
+
+
 class ControlRefused(Exception):
     """A request can't be granted now; the text says why and what to do."""
 
@@ -73,6 +94,35 @@ class Control(Protocol):
         Raises:
             ControlRefused: It can't start, and why.
         """
+        ...
+
+    def approvals(self) -> Sequence[ApprovalView]:
+        """What waits for a person's word, in the order of the settings."""
+        ...
+
+    async def approve(self, service: str, *, by: str, token: str) -> str:
+        """
+        Start what *service* waits with, if it is still the plan that *token* names; returns what is done.
+
+        Raises:
+            ControlRefused: Nothing waits, it is another plan by now, or it can't start.
+        """
+        ...
+
+    async def deny(self, service: str, *, by: str, reason: str) -> str:
+        """Pass over what *service* waits with, for the rest of its incident; returns what is passed over."""
+        ...
+
+    def frozen(self) -> str:
+        """Why everything is held; empty if it isn't."""
+        ...
+
+    def freeze(self, *, by: str, reason: str) -> str:
+        """Hold everything before its next effect, at once; returns ``frozen``."""
+        ...
+
+    def thaw(self, *, by: str) -> str:
+        """End the freeze; returns ``frozen``: a file's goes on while the file is there."""
         ...
 
     async def reload(self) -> None:

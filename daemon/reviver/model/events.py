@@ -71,6 +71,13 @@ class ObserverSuspected:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Frozen:
+    """Everything is held by a person's word; empty when that is over."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServicesChanged:
     """The set of watched services, at the start and after a reload."""
 
@@ -94,6 +101,7 @@ Event = (
     | LoopLagged
     | JournalStateChanged
     | ObserverSuspected
+    | Frozen
     | ServicesChanged
     | ConfigReloaded
     | Entry

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from . import journal as j
 from .faults import NOTHING, FaultKind
+from .units import format_duration
 
 REVIVER = "reviver"
 """Who orders an attempt when no person does."""
@@ -61,6 +62,30 @@ class AttemptRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A request for approval."""
+
+    strategy: str
+    attempt: int
+    plan: tuple[str, ...]
+    token: str
+    requested_at: float
+    expires_at: float
+    """Unix time."""
+    expires_in: float
+    """Seconds, from the reading of the journal on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """A strategy that would have acted."""
+
+    strategy: str
+    at: float
+    age: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Incident:
     """From a service going down to its verified recovery, or its hand-over to people."""
 
@@ -96,6 +121,12 @@ class Incident:
     """Every fault that it has shown, in order."""
     relapses: int = 0
     attempts: tuple[AttemptRecord, ...] = ()
+    given_up: tuple[str, ...] = ()
+    """Strategies that are passed over."""
+    observed: tuple["Observation", ...] = ()
+    """What would have been done, had it been allowed to do more than observe."""
+    approval: "Request | None" = None
+    """What waits for a person's word."""
     timeline: tuple[tuple[float, str], ...] = ()
     """Unix time and a sentence, oldest first."""
 
@@ -147,6 +178,7 @@ def _advanced(incident: Incident, record: j.Record) -> Incident:
                 relapses=incident.relapses + 1,
                 recovered_by="",
                 recovered_in=None,
+                observed=(),
             )
         case j.FaultChanged() as e:
             seen = (*incident.faults, e.fault)
@@ -166,7 +198,7 @@ def _advanced(incident: Incident, record: j.Record) -> Incident:
             if not attempt.planned:  # it only looks again
                 return replace(incident, attempts=attempts)
             stops = incident.stops if e.by == REVIVER else ""
-            return replace(incident, attempts=attempts, state=IncidentState.OPEN, reason="", stops=stops)
+            return replace(incident, attempts=attempts, state=IncidentState.OPEN, reason="", stops=stops, approval=None)
         case j.IncidentRecovered() as e:
             return replace(
                 incident,
@@ -175,6 +207,7 @@ def _advanced(incident: Incident, record: j.Record) -> Incident:
                 ended_age=record.age,
                 recovered_by=e.by,
                 recovered_in=e.down_for,
+                approval=None,
             )
         case j.IncidentEscalated() as e:
             return replace(
@@ -190,7 +223,33 @@ def _advanced(incident: Incident, record: j.Record) -> Incident:
                 incident, state=IncidentState.WITHDRAWN, ended_at=record.at, ended_age=record.age, reason=e.reason
             )
         case _:
+            return _planned(incident, record)
+
+
+def _planned(incident: Incident, record: j.Record) -> Incident:
+    """What is asked for, given up, or only observed."""
+    match record.entry:
+        case j.ApprovalRequested() as e:
+            return replace(incident, approval=_request(record, e))
+        case j.StrategyGivenUp() as e:
+            return replace(incident, given_up=(*incident.given_up, e.strategy), approval=None)
+        case j.RecoveryObserved() as e:
+            seen = Observation(strategy=e.strategy, at=record.at, age=record.age)
+            return replace(incident, observed=(*incident.observed, seen))
+        case _:
             return _attempt_advanced(incident, record)
+
+
+def _request(record: j.Record, entry: j.ApprovalRequested) -> Request:
+    return Request(
+        strategy=entry.strategy,
+        attempt=entry.attempt,
+        plan=tuple(entry.plan),
+        token=entry.token,
+        requested_at=record.at,
+        expires_at=record.at + entry.expires_in,
+        expires_in=entry.expires_in - record.age,
+    )
 
 
 def _attempt_advanced(incident: Incident, record: j.Record) -> Incident:
@@ -245,6 +304,13 @@ def _with_step(attempt: AttemptRecord, *steps: StepRecord) -> AttemptRecord:
     return replace(attempt, steps=tuple(by_number[number] for number in sorted(by_number)))
 
 
+_VERDICTS = {
+    j.Verdict.NOT_NEEDED: "was not needed: the same process came back by itself",
+    j.Verdict.DONE_BY_OTHERS: "was done by others: the process was replaced, and it came back",
+    j.Verdict.CAME_BACK: "was not done; the service came back, by itself or by others",
+}
+
+
 def sentence(entry: j.Entry) -> str:  # noqa: C901, PLR0912  one case per entry
     """*entry* as a line of the timeline."""
     match entry:
@@ -256,6 +322,19 @@ def sentence(entry: j.Entry) -> str:  # noqa: C901, PLR0912  one case per entry
             return f"the fault is now {e.fault}: {e.message}"
         case j.RecoveryHeld() as e:
             return f"recovery held: {e.reason}"
+        case j.RecoveryPlanned() as e:
+            return f"{e.reason}: {format_duration(e.due_in)} more"
+        case j.ApprovalRequested() as e:
+            return f'people are asked to approve "{e.strategy}" within {format_duration(e.expires_in)}'
+        case j.ApprovalGiven() as e:
+            return f'{e.by} approved "{e.strategy}"'
+        case j.StrategyGivenUp() as e:
+            return f'"{e.strategy}" is given up: {e.reason}'
+        case j.RecoveryObserved() as e:
+            would = "would have asked people to approve" if e.asking else "would have started"
+            return f'{would} "{e.strategy}", but only observes: {"; ".join(e.plan)}'
+        case j.ObservationJudged() as e:
+            return f'"{e.strategy}" {_VERDICTS[e.verdict]}, {format_duration(e.seconds)} after it would have acted'
         case j.AttemptStarted() as e:
             return f'attempt {e.attempt} started: strategy "{e.strategy}", ordered by {e.by}'
         case j.EvidenceTaken():
@@ -281,6 +360,10 @@ def sentence(entry: j.Entry) -> str:  # noqa: C901, PLR0912  one case per entry
             return f"paused by {e.by}: {e.reason}"
         case j.ServiceResumed() as e:
             return f"resumed by {e.by}"
+        case j.DaemonFrozen() as e:
+            return f"frozen by {e.by}: {e.reason}"
+        case j.DaemonThawed() as e:
+            return f"thawed by {e.by}"
         case j.RecoveryOrdered() as e:
             return f'{e.by} ordered a recovery ("{e.strategy}")'
         case _:

@@ -50,6 +50,10 @@ class IncidentOpened(Entry):
     noticed_ago: float = 0.0
     """Seconds from that question's answer to this entry."""
     details: JsonMap = field(default_factory=lambda: NOTHING)
+    samples: tuple[JsonMap, ...] = ()
+    """The latest answers, oldest first: what they said, how long ago they were asked for, and what they took."""
+    thresholds: JsonMap = field(default_factory=lambda: NOTHING)
+    """The settings by which they were judged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +65,8 @@ class IncidentReopened(Entry):
     message: str
     certain: bool
     failing_for: float
+    samples: tuple[JsonMap, ...] = ()
+    thresholds: JsonMap = field(default_factory=lambda: NOTHING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +85,87 @@ class RecoveryHeld(Entry):
 
     type: ClassVar[str] = "recovery_held"
     guard: str
-    """Which guard, a stable word for metrics: ``dependency``, ``budget``, ``paused``, …"""
+    """Which guard, a stable word for metrics: ``dependency``, ``budget``, ``freeze``, …"""
     reason: str
+    until_in: float | None = None
+    """Seconds until it is looked at again, if that is known; else when something changes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecoveryPlanned(Entry):
+    """Which strategy is next, and why not now; written once for each new reason."""
+
+    type: ClassVar[str] = "recovery_planned"
+    strategy: str
+    """Empty: none; what is waited for is that it passes by itself."""
+    reason: str
+    due_in: float
+    """Seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalRequested(Entry):
+    """People are asked for their word on a strategy."""
+
+    type: ClassVar[str] = "approval_requested"
+    strategy: str
+    attempt: int
+    """The number that the attempt will have."""
+    plan: tuple[str, ...]
+    """What each step would do."""
+    token: str
+    """Names this very plan: an approval of another one is refused."""
+    expires_in: float
+    """Seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalGiven(Entry):
+    """A person approved; synced before the attempt."""
+
+    type: ClassVar[str] = "approval_given"
+    by: str
+    strategy: str
+    token: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StrategyGivenUp(Entry):
+    """A strategy is passed over for the rest of the incident: denied, its budget spent, or its help does not last."""
+
+    type: ClassVar[str] = "strategy_given_up"
+    strategy: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecoveryObserved(Entry):
+    """What would have been done now, had it been allowed."""
+
+    type: ClassVar[str] = "recovery_observed"
+    strategy: str
+    plan: tuple[str, ...]
+    asking: bool
+    """Whether people would have been asked first."""
+
+
+class Verdict(StrEnum):
+    """Whether what was only observed would have been of use."""
+
+    NOT_NEEDED = "not_needed"  # the service came back, and its process is the same: nobody did the like
+    DONE_BY_OTHERS = "done_by_others"  # its process was replaced after the observed moment: somebody restarted it
+    CAME_BACK = "came_back"  # it came back; what brought it back can't be seen from here
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObservationJudged(Entry):
+    """What became of a service for which something would have been done."""
+
+    type: ClassVar[str] = "observation_judged"
+    strategy: str
+    verdict: Verdict
+    seconds: float
+    """From the moment at which it would have acted to the verified recovery."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +178,8 @@ class AttemptStarted(Entry):
     by: str
     steps: tuple[str, ...]
     """What each step would do, as its action describes it."""
+    why: str = ""
+    """Why this strategy, now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,6 +311,23 @@ class ServiceResumed(Entry):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DaemonFrozen(Entry):
+    """Nothing is done any more, whatever it is for, until a person thaws it. Belongs to no service."""
+
+    type: ClassVar[str] = "daemon_frozen"
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaemonThawed(Entry):
+    """The freeze is over."""
+
+    type: ClassVar[str] = "daemon_thawed"
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RecoveryOrdered(Entry):
     """A person asked for a recovery now."""
 
@@ -237,6 +341,12 @@ ENTRY_TYPES: tuple[type[Entry], ...] = (
     IncidentReopened,
     FaultChanged,
     RecoveryHeld,
+    RecoveryPlanned,
+    ApprovalRequested,
+    ApprovalGiven,
+    StrategyGivenUp,
+    RecoveryObserved,
+    ObservationJudged,
     AttemptStarted,
     EvidenceTaken,
     StepStarted,
@@ -249,6 +359,8 @@ ENTRY_TYPES: tuple[type[Entry], ...] = (
     IncidentWithdrawn,
     ServicePaused,
     ServiceResumed,
+    DaemonFrozen,
+    DaemonThawed,
     RecoveryOrdered,
 )
 
@@ -290,8 +402,16 @@ class Journal(Protocol):
         """The ``attempt_started`` records, not older than *seconds*, of attempts that came to a step."""
         ...
 
+    async def falls_since(self, seconds: float) -> Sequence[Record]:
+        """The ``incident_opened`` and ``incident_reopened`` records not older than *seconds*, oldest first."""
+        ...
+
     async def pauses(self) -> Mapping[str, ServicePaused]:
         """The pauses in force, by service."""
+        ...
+
+    async def frozen(self) -> DaemonFrozen | None:
+        """The freeze in force, if there is one."""
         ...
 
     async def incidents(self, *, limit: int, service: str | None = None) -> Sequence[Sequence[Record]]:

@@ -94,6 +94,8 @@ class Order:
     """Seconds since a check last saw the fault."""
     by: str
     """Who ordered it: ``reviver``, or a person's name."""
+    why: str = ""
+    """Why this strategy, now, in a line."""
     resume: AttemptRecord | None = None
     """What an earlier life of the daemon had done of this very attempt."""
 

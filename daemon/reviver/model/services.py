@@ -52,6 +52,14 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Flapping:
+    """A service that falls so often within so many seconds flaps: what brought it back each time does not help it."""
+
+    falls: int
+    within: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """One use of an action in a strategy."""
 
@@ -84,6 +92,8 @@ class Strategy:
     attempts: int = 3
     backoff: Backoff = Backoff()
     mode: Mode = Mode.AUTO
+    budgets: tuple[Budget, ...] = (Budget(attempts=3, per=3600.0), Budget(attempts=6, per=86400.0))
+    """Attempts of it by reviver itself, over all incidents."""
     verify: tuple[Verification, ...] = ()
     verify_within: float = 60.0
     """Seconds after the last step until the service must have passed."""
@@ -117,7 +127,12 @@ class Service:
     depends_on: tuple[str, ...] = ()
     criticality: Criticality = Criticality.NORMAL
     strategies: tuple[Strategy, ...] = ()
-    budgets: tuple[Budget, ...] = (Budget(attempts=3, per=3600.0), Budget(attempts=6, per=86400.0))
+    budgets: tuple[Budget, ...] = (Budget(attempts=6, per=3600.0), Budget(attempts=12, per=86400.0))
+    """Attempts by reviver itself, over all of its strategies."""
+    cooldown: float = 30.0
+    """Seconds after a recovery in which no further attempt begins by itself, should it fall again."""
+    flapping: Flapping = Flapping(falls=3, within=1800.0)
+    """Falls that make it flap: then the strategy that brought it back each time is passed over."""
     retry_after: float | None = None
     """Cool-down after handing over, until the ladder is tried again from its start; ``None``: never by itself."""
     patience: float = 300.0
@@ -140,3 +155,5 @@ class DaemonPolicy:
     """Attempts by reviver itself, over all services."""
     evidence_within: float = 3.0
     """Seconds that taking evidence may delay a first step."""
+    approval_within: float = 900.0
+    """Seconds for which a request for approval holds."""

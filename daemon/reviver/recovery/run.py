@@ -94,6 +94,7 @@ class Recovery:
                 strategy=order.strategy.name,
                 by=order.by,
                 steps=tuple(self._redact(step.action.describe()) for step in order.strategy.steps),
+                why=order.why,
             )
         )
         return await self._to_the_first_step(order, done)
@@ -232,7 +233,9 @@ class Recovery:
             return done.broken_off(f"stopped before step {number + 1}: {reason}")
         age = self._clock.monotonic() - done.decided_at
         if not done.acted and age > PLAN_VALID:
-            return done.broken_off(f"the decision is {age:.0f} s old, and was to be carried out within {PLAN_VALID:g} s")
+            return done.broken_off(
+                f"the decision is {age:.0f} s old, and was to be carried out within {PLAN_VALID:g} s"
+            )
         return None
 
     def _why_not_now(self, order: Order, written_since: float) -> str:

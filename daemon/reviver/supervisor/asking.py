@@ -73,6 +73,10 @@ class Asker:
 
     def _sighted(self, watched: Watched, sighting: process.Sighting) -> None:
         watched.process, watched.process_told = sighting.state, sighting.told
+        if sighting.pid is not None:
+            if watched.pid not in {None, sighting.pid}:
+                watched.replaced_at = self._clock.monotonic()
+            watched.pid = sighting.pid
         self._wake(watched, sighting.told)
 
     async def ask(self, watched: Watched, *, fresh: bool, late: float = 0.0) -> Sample:
@@ -88,6 +92,8 @@ class Asker:
         lag = self._lag.worst_since(asked_at)
         sample = Sample(result=result, asked_at=asked_at, answered_at=answered_at, lag=lag)
         watched.result, watched.answered_at, watched.heard_at = result, answered_at, asked_at
+        if watched.failing_since is not None or not result.healthy:
+            watched.samples.append(sample)
         self._emit(
             Checked(
                 service=watched.name,

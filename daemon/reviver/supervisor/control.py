@@ -2,8 +2,8 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from reviver.core import decide
-from reviver.model.control import ControlRefused, ServiceView
+from reviver.core import approval, decide
+from reviver.model.control import ApprovalView, ControlRefused, ServiceView
 from reviver.model.health import Health
 from reviver.model.journal import JournalError
 from reviver.model.units import format_duration
@@ -62,10 +62,50 @@ class SupervisorControl:
                 start = await self._supervisor.order(watched, by=by, strategy=strategy)
         except (decide.Refused, JournalError) as error:
             raise ControlRefused(str(error)) from error
-        steps = "; ".join(step.action.describe() for step in start.strategy.steps)
+        return self._will(service, start)
+
+    def _will(self, service: str, start: decide.Start) -> str:
+        steps = "; ".join(approval.plan(start.strategy))
         return self._supervisor.redact(
             f'{service}: attempt {start.attempt}, strategy "{start.strategy.name}": reviver will {steps}'
         )
+
+    def approvals(self) -> Sequence[ApprovalView]:
+        """What waits for a person's word, in the order of the settings."""
+        views = (self._approval(watched) for watched in self._supervisor.watched.values())
+        return [view for view in views if view is not None]
+
+    async def approve(self, service: str, *, by: str, token: str) -> str:
+        """Start what *service* waits with, if it is still the plan that *token* names."""
+        [watched] = self._chosen([service])
+        try:
+            start = await self._supervisor.approve(watched, by=by, token=token)
+        except (decide.Refused, JournalError) as error:
+            raise ControlRefused(str(error)) from error
+        return self._will(service, start)
+
+    async def deny(self, service: str, *, by: str, reason: str) -> str:
+        """Pass over what *service* waits with, for the rest of its incident."""
+        [watched] = self._chosen([service])
+        try:
+            strategy = self._supervisor.deny(watched, by=by, reason=reason)
+        except decide.Refused as error:
+            raise ControlRefused(str(error)) from error
+        return f'{service}: "{strategy}" is given up in this incident'
+
+    def frozen(self) -> str:
+        """Why everything is held; empty if it isn't."""
+        return self._supervisor.frozen
+
+    def freeze(self, *, by: str, reason: str) -> str:
+        """Hold everything before its next effect, at once."""
+        self._supervisor.freeze(by=by, reason=reason)
+        return self._supervisor.frozen
+
+    def thaw(self, *, by: str) -> str:
+        """End the freeze; a file's goes on while the file is there."""
+        self._supervisor.thaw(by=by)
+        return self._supervisor.frozen
 
     async def reload(self) -> None:
         """Read the settings again: all or nothing."""
@@ -79,6 +119,24 @@ class SupervisorControl:
                     f'there is no service "{name}"; there are: {", ".join(known)}', unknown_service=True
                 )
         return [known[name] for name in names] if names else list(known.values())
+
+    def _approval(self, watched: Watched) -> ApprovalView | None:
+        asked, trouble, fault = self._supervisor.approval(watched), watched.state.trouble, watched.state.belief.fault
+        if asked is None or trouble is None:
+            return None
+        strategy, token, left = asked
+        return ApprovalView(
+            service=watched.name,
+            incident=watched.incident,
+            strategy=strategy.name,
+            attempt=trouble.attempts + 1,
+            fault="" if fault is None else fault.kind.value,
+            message="" if fault is None else fault.message,
+            plan=tuple(self._supervisor.redact(line) for line in approval.plan(strategy)),
+            destructive=strategy.destructive,
+            token=token,
+            expires_at=self._supervisor.clock.wall() + left,
+        )
 
     def _view(self, watched: Watched) -> ServiceView:
         clock, belief, result = self._supervisor.clock, watched.state.belief, watched.result

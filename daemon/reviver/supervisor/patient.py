@@ -28,6 +28,11 @@ class Overseer(Protocol):
     redact: Redactor
     clock: Clock
 
+    @property
+    def frozen(self) -> str:
+        """Why everything is held; empty if it isn't."""
+        ...
+
     def needs(self, watched: Watched) -> Sequence[Watched]:
         """The services that it depends on, directly or not."""
         ...
@@ -88,6 +93,8 @@ class WatchedPatient:
     def stop_reason(self) -> str | None:
         """Why no further step may start, or ``None``."""
         name = self._watched.name
+        if self._overseer.frozen:
+            return self._overseer.frozen
         if self._watched.state.belief.health is Health.PAUSED:
             return f"{name} was paused"
         if self._watched.removed:

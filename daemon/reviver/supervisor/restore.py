@@ -18,7 +18,9 @@ from reviver.model.health import Health
 from reviver.model.incidents import REVIVER, AttemptRecord, Incident, IncidentState, fold
 from reviver.model.journal import StepOutcome
 from reviver.model.ports import Outcome
+from reviver.model.services import Service
 
+from .freezing import BY_FILE
 from .supervisor import Supervisor
 from .surroundings import Use
 from .watched import Watched
@@ -52,7 +54,22 @@ async def restore(supervisor: Supervisor, journal: j.Journal) -> list[Resume]:
     for name, pause in (await journal.pauses()).items():
         if name in supervisor.watched:
             supervisor.paused(supervisor.watched[name], until=pause.until)
+    await _remember_falls(supervisor, journal, now=now)
+    frozen = await journal.frozen()
+    if frozen is not None and not frozen.by.startswith(BY_FILE):
+        supervisor.was_frozen(by=frozen.by, reason=frozen.reason)
     return resumes
+
+
+async def _remember_falls(supervisor: Supervisor, journal: j.Journal, *, now: float) -> None:
+    within = {name: watched.service.flapping.within for name, watched in supervisor.watched.items()}
+    falls: dict[str, list[float]] = {}
+    for record in await journal.falls_since(max(within.values(), default=0.0)):
+        name = record.entry.service
+        if record.age < within.get(name, 0.0):
+            falls.setdefault(name, []).append(now - record.age)
+    for name, moments in falls.items():
+        supervisor.fell(supervisor.watched[name], moments)
 
 
 async def _uses(journal: j.Journal, *, now: float) -> list[Use]:
@@ -66,12 +83,12 @@ async def _uses(journal: j.Journal, *, now: float) -> list[Use]:
 
 def _restored(supervisor: Supervisor, watched: Watched, incident: Incident, *, now: float) -> list[Resume]:
     last = incident.attempts[-1] if incident.attempts else None
-    flying = _in_flight(incident)
+    flying, asked = _in_flight(incident), incident.approval
     strategy = next((s for s in watched.service.strategies if flying is not None and s.name == flying.strategy), None)
     trouble = decide.Trouble(
         since=now - incident.failing_age,
         faults=frozenset(incident.faults),
-        ladder=_ladder(incident, now=now),
+        ladder=_ladder(incident, watched.service, now=now),
         attempts=max((attempt.attempt for attempt in incident.attempts), default=0),
         running=flying.strategy if flying is not None and strategy is not None else "",
         handed_over=_handed_over(incident),
@@ -79,6 +96,9 @@ def _restored(supervisor: Supervisor, watched: Watched, incident: Incident, *, n
         stop=_stop(incident),
         escalated_at=_ended(incident, IncidentState.ESCALATED, now),
         recovered_at=_ended(incident, IncidentState.RECOVERED, now),
+        cured_by=incident.recovered_by if incident.recovered_by != decide.ITSELF else "",
+        approval=None if asked is None else decide.Asked(asked.strategy, now + asked.expires_in),
+        observed=tuple((each.strategy, now - each.age) for each in incident.observed),
         unproven=last.strategy if last is not None and last.unproven else "",
     )
     if flying is None:
@@ -146,15 +166,16 @@ def _handed_over(incident: Incident) -> frozenset[str]:
     return frozenset({incident.fault.value, ""})
 
 
-def _ladder(incident: Incident, *, now: float) -> Ladder:
-    ladder = Ladder()
+def _ladder(incident: Incident, service: Service, *, now: float) -> Ladder:
+    ladder = Ladder(given_up=frozenset(incident.given_up))
     for attempt in incident.attempts:
         if attempt.outcome not in NOT_COUNTED:
             ladder = ladder.counted(attempt.strategy)
     last = incident.attempts[-1] if incident.attempts else None
-    if last is None or last.retry_in is None or last.ended_age is None:
+    if last is None or last.ended_age is None:
         return ladder
-    return Ladder(attempts=ladder.attempts, not_before=now - last.ended_age + last.retry_in)
+    pause = service.cooldown if last.outcome == Outcome.RECOVERED.value else last.retry_in
+    return ladder if pause is None else replace(ladder, not_before=now - last.ended_age + pause)
 
 
 def _ended(incident: Incident, state: IncidentState, now: float) -> float | None:

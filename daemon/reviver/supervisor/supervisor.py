@@ -6,29 +6,33 @@ doing, and the journal reads in the order in which things were decided. No servi
 in its own task with its own deadline.
 """
 
+import hmac
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import anyio
 import anyio.abc
 
 from reviver.core import decide
+from reviver.core.approval import token
 from reviver.core.guards import DEPENDENCY, Situation
 from reviver.core.health import CERTAIN_PAUSE, Belief, Sample, pause_until_next
 from reviver.incidents.scribe import Scribe
 from reviver.model import journal as j
-from reviver.model.events import Blip, Emit, HealthChanged, ServicesChanged
+from reviver.model.events import Blip, Emit, Frozen, HealthChanged, ServicesChanged
 from reviver.model.health import Health
 from reviver.model.incidents import REVIVER, AttemptRecord
 from reviver.model.ports import AttemptResult, Clock, Order, Outcome, Recoverer
 from reviver.model.secrets import Redactor
-from reviver.model.services import DaemonPolicy, Service
+from reviver.model.services import DaemonPolicy, Service, Strategy
 
-from . import telling
 from .asking import Asker
+from .freezing import BY_FILE
 from .patient import WatchedPatient
 from .schedule import Schedule
 from .surroundings import Surroundings, Use
+from .telling import Teller
 from .watched import Process, Watched
 
 log = logging.getLogger(__name__)
@@ -68,6 +72,9 @@ class Supervisor:
         self._asker = Asker(clock=clock, emit=emit, redact=redact, wake=self.wake)
         self._surroundings = Surroundings(self.watched, emit)
         self._schedule: Schedule[Key] = Schedule()
+        self._teller = Teller(clock, redact)
+        self._frozen: dict[str, str] = {}
+        """Why everything is held, by who froze it."""
         self._pauses: dict[str, float] = {}
         """Unix time until which each service is paused, whether the settings name it or not."""
         self._idle = anyio.Event()
@@ -262,6 +269,7 @@ class Supervisor:
         return self._surroundings.situation(
             watched,
             self.policy,
+            frozen=self.frozen,
             journal_broken=self.scribe.broken,
             stopping=self.stopping,
             now=self.clock.monotonic(),
@@ -312,6 +320,7 @@ class Supervisor:
         """
         state, commands = decision
         self._believe(watched, state)
+        services = {name: each.service for name, each in self.watched.items()}
         entries = [*first]
         for command in commands:
             match command:
@@ -319,11 +328,8 @@ class Supervisor:
                     self._start(watched, command)
                 case decide.LookAt(at):
                     self._schedule.put(("look", watched.name), at)
-                case decide.Open():
-                    services = {name: each.service for name, each in self.watched.items()}
-                    entries.append(telling.opened(watched, command, services, wall=self.clock.wall()))
                 case _:
-                    entries.append(telling.told(watched, command))
+                    entries += self._teller.told(watched, command, services)
         if entries:
             self.scribe.record(*entries)
 
@@ -345,6 +351,7 @@ class Supervisor:
             patient=WatchedPatient(self, watched),
             symptom_age=0.0 if command.fault is None else now - watched.state.belief.fault_at,
             by=command.by,
+            why=command.why,
             resume=resume,
         )
         self._tasks.start_soon(self._attempt, watched, order, use)
@@ -426,6 +433,94 @@ class Supervisor:
         self._believe(watched, decide.on_resume(watched.state, now=self.clock.monotonic()))
         self.wake(watched, "resumed")
 
+    @property
+    def frozen(self) -> str:
+        """Why everything is held; empty if it isn't."""
+        return "; ".join(f"frozen by {by}: {reason}" for by, reason in self._frozen.items())
+
+    def freeze(self, *, by: str, reason: str) -> None:
+        """Hold everything before its next effect. Waits for nothing, so it needs no disk."""
+        reason = self.redact(reason)
+        self.was_frozen(by=by, reason=reason)
+        self.scribe.record(j.DaemonFrozen(service="", by=by, reason=reason))
+
+    def was_frozen(self, *, by: str, reason: str) -> None:
+        """Let the freeze that stands in the journal hold."""
+        self._frozen[by] = reason
+        self._emit(Frozen(reason=self.frozen))
+        self._look_at_all()
+
+    def thaw(self, *, by: str) -> None:
+        """End every freeze but a file's, which ends with the file."""
+        self._thaw([who for who in self._frozen if not who.startswith(BY_FILE)], by=by)
+
+    def freeze_file(self, file: str, why: str) -> None:
+        """Let *file* freeze reviver, for the reason *why*, or (empty) no more."""
+        by = f"{BY_FILE}{file}"
+        if why:
+            self.freeze(by=by, reason=why)
+        else:
+            self._thaw([by], by=by)
+
+    def _thaw(self, frozen_by: Sequence[str], *, by: str) -> None:
+        for who in frozen_by:
+            self._frozen.pop(who, None)
+        if not self._frozen:
+            self.scribe.record(j.DaemonThawed(service="", by=by))
+        self._emit(Frozen(reason=self.frozen))
+        self._look_at_all()
+
+    def approval(self, watched: Watched) -> tuple[Strategy, str, float] | None:
+        """What waits for a person's word on the service: the strategy, its plan's token, and the seconds left."""
+        trouble = watched.state.trouble
+        if trouble is None or not trouble.open or trouble.approval is None:
+            return None
+        asked, left = trouble.approval, trouble.approval.until - self.clock.monotonic()
+        strategy = next((s for s in watched.service.strategies if s.name == asked.strategy), None)
+        if strategy is None or left <= 0:
+            return None
+        return strategy, token(watched.incident, trouble.attempts + 1, strategy), left
+
+    async def approve(self, watched: Watched, *, by: str, token: str) -> decide.Start:
+        """
+        Start what was asked for, at a person's word.
+
+        Raises:
+            decide.Refused: Nothing is asked for, it is another plan by now, or a guard that no word overrides.
+            JournalError: The journal can't keep it.
+        """
+        start = self._approved(watched, by=by, token=token)
+        await self.scribe.commit(
+            j.ApprovalGiven(
+                service=watched.name, incident=watched.incident, by=by, strategy=start[1].strategy.name, token=token
+            )
+        )
+        state, command = self._approved(watched, by=by, token=token)  # writing took a moment: look again
+        self._apply(watched, (state, (command,)))
+        return command
+
+    def _approved(self, watched: Watched, *, by: str, token: str) -> tuple[decide.State, decide.Start]:
+        state, commands = decide.on_approved(
+            watched.state, watched.service, self._situation(watched), by=by, now=self.clock.monotonic()
+        )
+        asked = self.approval(watched)
+        if asked is None or not hmac.compare_digest(asked[1], token):
+            raise decide.Refused(f"{watched.name}: what was approved is no longer what would be done; look at it again")
+        return state, next(command for command in commands if isinstance(command, decide.Start))
+
+    def deny(self, watched: Watched, *, by: str, reason: str) -> str:
+        """Pass over what was asked for, at a person's word; returns its name. Raises ``decide.Refused``."""
+        decision = decide.on_denied(
+            watched.state,
+            watched.service,
+            self._situation(watched),
+            by=by,
+            reason=self.redact(reason),
+            now=self.clock.monotonic(),
+        )
+        self._apply(watched, decision)
+        return next(command.strategy for command in decision[1] if isinstance(command, decide.GiveUp))
+
     async def order(self, watched: Watched, *, by: str, strategy: str | None) -> decide.Start:
         """Start a recovery at a person's word; raises ``decide.Refused`` or ``JournalError``."""
         _, start = self.ordered(watched, by=by, strategy=strategy)
@@ -454,7 +549,11 @@ class Supervisor:
     ) -> None:
         """Go on with an incident of an earlier life; to be called before ``run``."""
         watched.incident = incident
-        watched.state = decide.State(belief=belief or watched.state.belief, trouble=trouble)
+        watched.state = replace(watched.state, belief=belief or watched.state.belief, trouble=trouble)
+
+    def fell(self, watched: Watched, falls: Sequence[float]) -> None:
+        """Remember when the service went down in earlier lives, oldest first."""
+        watched.state = replace(watched.state, falls=tuple(falls))
 
     def used(self, uses: Sequence[Use]) -> None:
         """Count attempts in the budgets, oldest first."""

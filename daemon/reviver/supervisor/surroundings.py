@@ -33,7 +33,7 @@ class Surroundings:
         self._suspicion_at = float("-inf")
 
     def situation(
-        self, watched: Watched, policy: DaemonPolicy, *, journal_broken: str, stopping: bool, now: float
+        self, watched: Watched, policy: DaemonPolicy, *, frozen: str, journal_broken: str, stopping: bool, now: float
     ) -> Situation:
         """What is the case outside of *watched* now."""
         here: dict[str, list[float]] = {}
@@ -47,6 +47,7 @@ class Surroundings:
             used_at=[use.at for use in self._uses],
             used_here_at=here,
             observer_suspect=self.suspect(now),
+            frozen=frozen,
             journal_broken=journal_broken,
             stopping=stopping,
         )
@@ -63,7 +64,9 @@ class Surroundings:
         self._uses = [use for use in self._uses if use.at > self._uses[-1].at - longest]
 
     def _budgets(self) -> list[Budget]:
-        return [budget for each in self._watched.values() for budget in each.service.budgets]
+        services = [each.service for each in self._watched.values()]
+        own = [budget for service in services for strategy in service.strategies for budget in strategy.budgets]
+        return [*own, *(budget for service in services for budget in service.budgets)]
 
     def _dependencies_down(self, watched: Watched) -> tuple[str, ...]:
         since = watched.failing_since

@@ -1,16 +1,20 @@
 """One watched service: its settings, its open probe, and what is decided about it. The shell's mutable side."""
 
+from collections import deque
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
 import anyio
 
 from reviver.core.decide import State
+from reviver.core.health import Sample
 from reviver.model.checks import CheckResult, Probe
 from reviver.model.faults import Fault
 from reviver.model.health import Health
 from reviver.model.secrets import Redactor
 from reviver.model.services import Service
+
+SAMPLES_KEPT = 12
 
 
 class Process(Enum):
@@ -53,6 +57,12 @@ class Watched:
     """The attempt under way; 0: none."""
     process: Process = Process.UNKNOWN
     process_told: str = ""
+    pid: int | None = None
+    """Its main process, as last seen."""
+    replaced_at: float = float("-inf")
+    """When another main process than before was seen."""
+    samples: deque[Sample] = field(default_factory=lambda: deque(maxlen=SAMPLES_KEPT))
+    """The latest answers since it began to fail, for people."""
     paused_until: float | None = None
     """Unix time."""
     removed: bool = False

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from reviver.model.control import ServiceView
+from reviver.model.control import ApprovalView, ServiceView
 from reviver.model.faults import JsonValue
-from reviver.model.incidents import AttemptRecord, Incident, StepRecord
+from reviver.model.incidents import AttemptRecord, Incident, Request, StepRecord
 
 
 def dumps(value: Any) -> bytes:
@@ -40,10 +40,19 @@ def service_json(view: ServiceView) -> dict[str, JsonValue]:
     return {f.name: plain(getattr(view, f.name)) for f in fields(view)}
 
 
+def approval_json(view: ApprovalView) -> dict[str, JsonValue]:
+    """One request of ``GET /api/v1/approvals``."""
+    return {f.name: plain(getattr(view, f.name)) for f in fields(view)}
+
+
 def incident_summary(incident: Incident) -> dict[str, JsonValue]:
     """One incident of ``GET /api/v1/incidents``: what fits into a line."""
-    summary = _fields(incident, without={"failing_age", "ended_age", "attempts", "timeline"})
-    return summary | {"attempts_made": len(incident.attempts)}
+    summary = _fields(incident, without={"failing_age", "ended_age", "attempts", "timeline", "approval", "observed"})
+    return summary | {
+        "attempts_made": len(incident.attempts),
+        "observed": [each.strategy for each in incident.observed],
+        "approval": None if incident.approval is None else _fields(incident.approval, without={"expires_in"}),
+    }
 
 
 def incident_json(incident: Incident) -> dict[str, JsonValue]:
@@ -64,5 +73,5 @@ def _step_json(step: StepRecord) -> dict[str, JsonValue]:
     return _fields(step, without=set())
 
 
-def _fields(record: Incident | AttemptRecord | StepRecord, *, without: set[str]) -> dict[str, JsonValue]:
+def _fields(record: Incident | AttemptRecord | StepRecord | Request, *, without: set[str]) -> dict[str, JsonValue]:
     return {f.name: plain(getattr(record, f.name)) for f in fields(record) if f.name not in without}

@@ -27,6 +27,10 @@ POST /api/v1/resume              {"services": [NAME…]}; none named: all that a
 POST /api/v1/services/NAME/pause     {"seconds": 3600, "reason": "…"}
 POST /api/v1/services/NAME/resume
 POST /api/v1/services/NAME/recover   {"strategy": "…", "dry_run": false}
+POST /api/v1/services/NAME/approve   {"token": "…"}; the token of GET /api/v1/approvals names the plan
+POST /api/v1/services/NAME/deny      {"reason": "…"}
+POST /api/v1/freeze              {"reason": "…"}; everything is held before its next effect, at once
+POST /api/v1/thaw
 POST /-/reload                   read the settings again: all or nothing
 """
 
@@ -68,6 +72,18 @@ class Recover(_Body):
     dry_run: bool = False
 
 
+class Approve(_Body):
+    """Which plan."""
+
+    token: Annotated[str, Field(min_length=1, max_length=100)]
+
+
+class Because(_Body):
+    """Why."""
+
+    reason: Annotated[str, Field(max_length=1000)] = ""
+
+
 B = TypeVar("B", bound=_Body)
 
 
@@ -85,6 +101,10 @@ class Orders:
             Route("/api/v1/services/{service}/pause", self.pause_one, methods=["POST"]),
             Route("/api/v1/services/{service}/resume", self.resume_one, methods=["POST"]),
             Route("/api/v1/services/{service}/recover", self.recover, methods=["POST"]),
+            Route("/api/v1/services/{service}/approve", self.approve, methods=["POST"]),
+            Route("/api/v1/services/{service}/deny", self.deny, methods=["POST"]),
+            Route("/api/v1/freeze", self.freeze, methods=["POST"]),
+            Route("/api/v1/thaw", self.thaw, methods=["POST"]),
             Route("/-/reload", self.reload, methods=["POST"]),
         ]
 
@@ -126,6 +146,28 @@ class Orders:
         )
         answer = {"service": service, "message": message, "dry_run": body.dry_run}
         return Json(answer, 200 if body.dry_run else 202)
+
+    async def approve(self, request: Request) -> Response:
+        """What waits may start: 202 when it has."""
+        body, service = await _body(request, Approve), request.path_params["service"]
+        message = await self._control.approve(service, by=await _who(request), token=body.token)
+        return Json({"service": service, "message": message}, 202)
+
+    async def deny(self, request: Request) -> Response:
+        """What waits may not start."""
+        body, service = await _body(request, Because), request.path_params["service"]
+        message = await self._control.deny(service, by=await _who(request), reason=body.reason)
+        return Json({"service": service, "message": message})
+
+    async def freeze(self, request: Request) -> Response:
+        """Hold everything."""
+        body = await _body(request, Because)
+        return Json({"frozen": self._control.freeze(by=await _who(request), reason=body.reason or "no reason given")})
+
+    async def thaw(self, request: Request) -> Response:
+        """Hold it no more."""
+        await _body(request, Nothing)
+        return Json({"frozen": self._control.thaw(by=await _who(request))})
 
     async def reload(self, request: Request) -> Response:
         """The settings anew."""

@@ -16,7 +16,7 @@ from reviver.model.incidents import fold
 from reviver.model.journal import Journal, Record
 
 from .answers import Json
-from .json import incident_json, incident_summary, service_json
+from .json import approval_json, incident_json, incident_summary, service_json
 
 READ_WITHIN = 5.0  # seconds that the journal may take to answer
 INCIDENTS_MAX = 200  # in one answer
@@ -28,6 +28,7 @@ GET  /metrics                    for Prometheus
 GET  /-/healthy  /healthz        200 while the daemon runs
 GET  /-/ready    /readyz         200 once every service has been asked, else 503 and why not
 GET  /api/v1/health              every service: its health, its fault, what is done about it
+GET  /api/v1/approvals           what waits for a person's word, and exactly what would be done
 GET  /api/v1/incidents           the latest incidents; ?limit=20&service=NAME
 GET  /api/v1/incidents/ID        one incident with its timeline, attempts and evidence
 """
@@ -69,6 +70,7 @@ class Pages:
             Route("/-/ready", self.ready),
             Route("/readyz", self.ready),
             Route("/api/v1/health", self.health),
+            Route("/api/v1/approvals", self.approvals),
             Route("/api/v1/incidents", self.incidents),
             Route("/api/v1/incidents/{incident}", self.incident),
         ]
@@ -94,7 +96,11 @@ class Pages:
 
     async def health(self, _request: Request) -> Response:
         """Every service. Always 200: the daemon is well when it can tell that others aren't."""
-        return await self._written(_health, self._control.health())
+        return await self._written(_health, (self._control.health(), self._control.frozen()))
+
+    async def approvals(self, _request: Request) -> Response:
+        """What waits for a person's word."""
+        return Json({"approvals": [approval_json(view) for view in self._control.approvals()]})
 
     async def incidents(self, request: Request) -> Response:
         """The newest incidents, newest first."""
@@ -115,9 +121,11 @@ class Pages:
         return await anyio.to_thread.run_sync(write, what, limiter=self._lane)
 
 
-def _health(views: Mapping[str, ServiceView]) -> Response:
+def _health(shown: tuple[Mapping[str, ServiceView], str]) -> Response:
+    views, frozen = shown
     return Json(
         {
+            "frozen": frozen,
             "healthy": all(view.health == Health.UP for view in views.values()),
             "services": {name: service_json(view) for name, view in views.items()},
         }

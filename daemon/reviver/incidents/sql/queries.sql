@@ -16,6 +16,16 @@ DELETE FROM pauses WHERE service = ?;
 -- name: pauses
 SELECT service, by, reason, until FROM pauses WHERE until > ?;
 
+-- name: latest_freeze
+SELECT type, service, incident, at, boot_id, boot_s, body FROM entries
+ WHERE id = (SELECT max(id) FROM entries WHERE type IN ('daemon_frozen', 'daemon_thawed'));
+
+-- name: falls_since
+SELECT type, service, incident, at, boot_id, boot_s, body FROM entries
+ WHERE type IN ('incident_opened', 'incident_reopened')
+   AND (boot_id = :boot_id AND boot_s >= :boot_s OR boot_id <> :boot_id AND at >= :at)
+ ORDER BY id;
+
 -- name: touch
 UPDATE written SET at = ?;
 
