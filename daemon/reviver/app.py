@@ -32,6 +32,7 @@ from reviver.model.events import (
     ConfigReloaded,
     Emit,
     Event,
+    Frozen,
     HealthChanged,
     JournalStateChanged,
     ServicesChanged,
@@ -43,6 +44,7 @@ from reviver.model.journal import JournalError
 from reviver.model.secrets import Redactor
 from reviver.recovery.run import Recovery
 from reviver.settings import Settings, SettingsError, load
+from reviver.supervisor import freezing
 from reviver.supervisor.control import SupervisorControl
 from reviver.supervisor.restore import restore
 from reviver.supervisor.supervisor import Supervisor
@@ -154,7 +156,7 @@ class Daemon:
     async def serve(self) -> Settings | None:
         """Watch, recover and answer until SIGTERM or SIGINT; returns settings to start over with, if it should."""
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(NAME_LOOKUPS, "name-lookup"))
-        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1) as signals:
             resumes = await self._remember()
             async with anyio.create_task_group() as root:
                 await root.start(self._supervisor.run)
@@ -164,6 +166,7 @@ class Daemon:
                 if not problem:
                     if resumes is None:
                         root.start_soon(self._until_journal_opens)
+                    root.start_soon(freezing.watch, self._settings.daemon.freeze_file, self._freeze_file)
                     self._notifier.ready()
                     gc.freeze()  # what lives from here to the end needs no collecting: shorter pauses
                     with self._living:
@@ -211,11 +214,17 @@ class Daemon:
 
     async def _until_stopped(self, signals: AsyncIterator[signal.Signals]) -> None:
         async for number in signals:
+            if number == signal.SIGUSR1:
+                self._supervisor.freeze(by="signal", reason="SIGUSR1 was sent; reviver thaw ends it")
+                continue
             if number != signal.SIGHUP:
                 log.info("daemon.stopping", extra={"signal": number.name})
                 return
             with suppress(ControlRefused):  # said by `_reload`
                 await self._reload()
+
+    def _freeze_file(self, why: str) -> None:
+        self._supervisor.freeze_file(str(self._settings.daemon.freeze_file), why)
 
     async def _reload(self) -> None:
         """Read the settings again: all or nothing."""
@@ -237,12 +246,12 @@ class Daemon:
             self._notifier.ready()
 
     def _say_what_needs_a_restart(self, settings: Settings) -> None:
-        for key in ("listen", "state_dir", "control_socket"):
+        for key in ("listen", "state_dir", "control_socket", "freeze_file"):
             if getattr(settings.daemon, key) != getattr(self._settings.daemon, key):
                 log.warning("config.needs_restart", extra={"key": f"daemon.{key}"})
 
     def _status_changed(self, event: Event) -> None:
-        if isinstance(event, HealthChanged | ServicesChanged | JournalStateChanged):
+        if isinstance(event, HealthChanged | ServicesChanged | JournalStateChanged | Frozen):
             self._status_due = True
 
     def _on_turn(self) -> None:
@@ -259,4 +268,5 @@ class Daemon:
         views = self._control.health()
         ill = [f"{name} {view.health}" for name, view in views.items() if view.health != Health.UP.value]
         up = len(views) - len(ill)
-        return f"{up} of {len(views)} services up" + (f"; {', '.join(ill[:5])}" if ill else "")
+        ice = "FROZEN; " if self._supervisor.frozen else ""
+        return f"{ice}{up} of {len(views)} services up" + (f"; {', '.join(ill[:5])}" if ill else "")

@@ -34,7 +34,7 @@ LAG_WORTH_A_WARNING: Final = 1.0  # seconds
 _PRIORITIES: Final = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}  # sd-daemon(3)
 _FIRST: Final = ("timestamp", "level", "event")
 _extra: Final = structlog.stdlib.ExtraAdder()
-_BULKY: Final = frozenset({"details", "evidence", "note"})  # the journal has them
+_BULKY: Final = frozenset({"details", "evidence", "note", "samples", "thresholds"})  # the journal has them
 
 
 class _Redaction:
@@ -165,6 +165,10 @@ _ENTRY_LEVELS: Final[Mapping[type[j.Entry], str]] = {
     j.IncidentEscalated: "error",
     j.FaultChanged: "warning",
     j.RecoveryHeld: "warning",
+    j.ApprovalRequested: "error",  # people must do something
+    j.StrategyAbandoned: "warning",
+    j.RecoveryObserved: "warning",
+    j.DaemonFrozen: "warning",
     j.EvidenceTaken: "debug",
     j.StepNoted: "debug",
 }
@@ -184,6 +188,7 @@ class _Narrator:
             e.LoopLagged: self._loop_lagged,
             e.JournalStateChanged: self._journal_state_changed,
             e.ObserverSuspected: self._observer_suspected,
+            e.Frozen: lambda _event: None,  # told by `DaemonFrozen`
             e.ServicesChanged: self._services_changed,
             e.ConfigReloaded: self._config_reloaded,
         }

@@ -11,7 +11,7 @@ import anyio.to_thread
 from reviver import web
 from reviver.cli import main
 from reviver.model import journal as j
-from reviver.model.control import ControlRefused, ServiceView
+from reviver.model.control import ApprovalView, ControlRefused, ServiceView
 from reviver.model.faults import FaultKind
 
 MESSAGE = "127.0.0.1:5432: no answer within 2 s"
@@ -64,6 +64,8 @@ class Control:
     views: Mapping[str, ServiceView] = field(default_factory=services)
     told: list[tuple[object, ...]] = field(default_factory=list)
     refuse: str = ""
+    waiting: Sequence[ApprovalView] = ()
+    ice: str = ""
 
     def health(self) -> Mapping[str, ServiceView]:
         return self.views
@@ -84,6 +86,30 @@ class Control:
         self.told.append(("recover", service, strategy, dry_run))
         self._named([service])
         return f'{service}: attempt 1, strategy "{strategy or "restart"}": reviver will restart it'
+
+    def approvals(self) -> Sequence[ApprovalView]:
+        return self.waiting
+
+    async def approve(self, service: str, *, by: str, token: str) -> str:
+        self._named([service])
+        self.told.append(("approve", service, token))
+        return f"{service}: attempt 1: reviver will restore it"
+
+    async def deny(self, service: str, *, by: str, reason: str) -> str:
+        self._named([service])
+        self.told.append(("deny", service, reason))
+        return f'{service}: "restore" is given up in this incident'
+
+    def frozen(self) -> str:
+        return self.ice
+
+    def freeze(self, *, by: str, reason: str) -> str:
+        self.ice = f"frozen by {by}: {reason}"
+        return self.ice
+
+    def thaw(self, *, by: str) -> str:
+        self.ice = "" if not self.ice.startswith("frozen by file") else self.ice
+        return self.ice
 
     async def reload(self) -> None:
         raise NotImplementedError

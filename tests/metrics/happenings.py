@@ -48,8 +48,20 @@ def everything() -> Iterator[e.Event]:
     yield opened("cache", "cache-1")
     yield j.RecoveryHeld(service="cache", incident="cache-1", guard="budget", reason="spent")
     yield j.IncidentEscalated(service="cache", incident="cache-1", reason="nothing is left")
+    yield from _people("cache", "cache-1")
+    yield e.Frozen(reason="frozen by ann: a bad feeling")
     yield e.LoopLagged(seconds=0.4)
     yield e.ConfigReloaded(error="")
+
+
+def _people(service: str, incident: str) -> Iterator[j.Entry]:
+    """What is asked of people, or only shown to them."""
+    whose: dict[str, Any] = {"service": service, "incident": incident}
+    yield j.ApprovalRequested(**whose, strategy="flush", attempt=1, plan=("flush it",), token="t", expires_in=900.0)
+    yield j.ApprovalGiven(**whose, by="ann", strategy="flush", token="t")
+    yield j.StrategyAbandoned(**whose, strategy="flush", reason="denied by ann")
+    yield j.RecoveryObserved(**whose, strategy="restart", plan=("restart it",), asking=False)
+    yield j.ObservationJudged(**whose, strategy="restart", verdict=j.Verdict.NOT_NEEDED, seconds=9.0)
 
 
 def fed(metrics: Metrics, *happened: e.Event) -> Metrics:

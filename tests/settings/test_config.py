@@ -20,6 +20,7 @@ from reviver.settings.tables import (
     BackoffTable,
     BudgetTable,
     DaemonTable,
+    FlappingTable,
     ServiceTable,
     StepTable,
     StrategyTable,
@@ -94,6 +95,7 @@ SECTIONS = {
     "`steps`": StepTable,
     "`backoff`": BackoffTable,
     "`budget`, `budgets`": BudgetTable,
+    "`flapping`": FlappingTable,
     "`verify`": VerificationTable,
 }
 
@@ -128,6 +130,7 @@ def _schema_of(table: type) -> dict[str, Any]:
         "StepTable": definitions["step.wait"],
         "BackoffTable": definitions["BackoffTable"],
         "BudgetTable": definitions["BudgetTable"],
+        "FlappingTable": definitions["FlappingTable"],
         "VerificationTable": definitions["verification.redis"],
     }[table.__name__]
     return found

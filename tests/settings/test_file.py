@@ -106,6 +106,7 @@ def test_a_whole_file_becomes_typed_settings() -> None:
         listen="[::1]:0",
         state_dir=Path("/srv/reviver"),
         control_socket=Path("/srv/reviver/control.sock"),
+        freeze_file=Path("/srv/reviver/FREEZE"),
         log_level="debug",
         policy=DaemonPolicy(mode=Mode.APPROVE, at_once=2, budget=Budget(attempts=9, per=3600.0), evidence_within=0.5),
     )

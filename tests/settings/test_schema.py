@@ -84,7 +84,8 @@ def test_editors_show_what_a_key_means_and_its_default_as_it_is_written() -> Non
     assert properties["codes"]["default"] == [200, 204]
     assert properties["interval"]["default"] == "5s"
     assert properties["interval"]["description"] == "Pause between two questions."
-    assert properties["budgets"]["default"] == [{"attempts": 3, "per": "1h"}, {"attempts": 6, "per": "1d"}]
+    assert properties["budgets"]["default"] == [{"attempts": 6, "per": "1h"}, {"attempts": 12, "per": "1d"}]
+    assert properties["flapping"]["default"] == {"falls": 3, "within": "30m"}
     assert properties["check"] == {"const": "db", "description": "A database."}
     assert "default" not in properties["password"]
     assert "null" not in json.dumps(schema(KINDS))

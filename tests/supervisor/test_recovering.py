@@ -16,7 +16,7 @@ from reviver.model.actions import Effect
 from reviver.model.events import Checked, HealthChanged
 from reviver.model.faults import Fault, FaultKind, JsonValue
 from reviver.model.journal import Severity
-from reviver.model.services import Backoff, Budget, Criticality, DaemonPolicy, Jitter
+from reviver.model.services import Backoff, Budget, Criticality, DaemonPolicy, Flapping, Jitter
 from virtual import stall, virtual
 
 ILL, OTHER = FaultKind.UNREACHABLE, FaultKind.DATABASE_MISSING
@@ -393,7 +393,8 @@ async def test_the_overall_budget_delays_the_next_attempt_until_it_is_free() -> 
 async def test_a_service_whose_strategy_helps_only_briefly_is_handed_over_when_its_budget_is_spent() -> None:
     stage, db = Stage(), Target()
     fix = Act(does=lambda: db.will((anyio.current_time(), None), (anyio.current_time() + 400.0, ILL)))
-    async with stage.life(service(db, strategy(fix), budgets=(Budget(attempts=3, per=3600.0),))):
+    steady = Flapping(falls=100, within=1800.0)
+    async with stage.life(service(db, strategy(fix), budgets=(Budget(attempts=3, per=3600.0),), flapping=steady)):
         db.becomes(ILL, at=7.0)
         await anyio.sleep(7200)
     assert len(fix.runs) == 3

@@ -14,9 +14,12 @@ from cyclopts import App, CycloptsError, Parameter
 from reviver import __version__
 
 from . import exits
+from .approve import approve, deny
 from .check import check
 from .completion import completion
 from .demo import demo
+from .explain import explain
+from .freeze import freeze, thaw
 from .incidents import incidents
 from .pause import pause
 from .recover import recover
@@ -33,9 +36,14 @@ COMMANDS: Final[Sequence[Command]] = (
     run,
     status,
     incidents,
+    explain,
     recover,
+    approve,
+    deny,
     pause,
     resume,
+    freeze,
+    thaw,
     check,
     validate,
     schema,

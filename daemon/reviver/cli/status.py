@@ -28,6 +28,8 @@ def status(*, quiet: Quiet = False, json: Json = False, socket: Socket = None, c
         print_json(health)
         return OK
     services = health["services"]
+    if health["frozen"]:
+        say(health["frozen"])
     now = SystemClock().wall()
     print_table(("SERVICE", "HEALTH", "FOR", "LATENCY", "WHAT"), [_row(n, s, now) for n, s in services.items()])
     up = sum(service["health"] == "up" for service in services.values())

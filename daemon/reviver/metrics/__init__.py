@@ -63,6 +63,7 @@ class Metrics:
             e.LoopLagged: lambda event: self._loop_lag.observe(event.seconds),
             e.JournalStateChanged: lambda event: self._journal_writable.set(event.writable),
             e.ObserverSuspected: lambda event: self._observer_suspect.set(bool(event.reason)),
+            e.Frozen: lambda event: self._frozen.set(bool(event.reason)),
             e.ServicesChanged: self._services_changed,
             e.ConfigReloaded: self._config_reloaded,
             j.IncidentOpened: self._incident_opened,
@@ -71,6 +72,11 @@ class Metrics:
             j.IncidentRecovered: self._incident_recovered,
             j.IncidentWithdrawn: lambda event: self._incident_is(event, None),
             j.RecoveryHeld: self._recovery_held,
+            j.ApprovalRequested: self._approval_requested,
+            j.ApprovalGiven: lambda event: self._approvals.labels(event.service, "given").inc(),
+            j.StrategyAbandoned: self._strategy_abandoned,
+            j.RecoveryObserved: self._recovery_observed,
+            j.ObservationJudged: lambda event: self._judged.labels(event.service, event.strategy, event.verdict).inc(),
             j.AttemptStarted: self._attempt_started,
             j.AttemptEnded: self._attempt_ended,
             j.StepStarted: self._step_started,
@@ -131,6 +137,7 @@ class Metrics:
         self._observer_suspect = gauge(
             "reviver_observer_suspect", "Whether reviver suspects itself and holds all recovery: 1 or 0.", 0
         )
+        self._frozen = gauge("reviver_frozen", "Whether a person has frozen all recovery: 1 or 0.", 0)
         self._reload_successful = gauge(
             "reviver_config_last_reload_successful", "Whether the last reading of the settings went well: 1 or 0.", 1
         )
@@ -147,6 +154,23 @@ class Metrics:
         )
         self._steps = Counter(
             "reviver_steps_total", "Steps ended, by action and outcome.", ("action", "outcome"), registry=self._registry
+        )
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(name, text, ("service", *labels), registry=self._registry)
+
+        self._approvals = counter("reviver_approvals_total", "Approvals requested and given, by what it was.", "what")
+        self._abandoned = counter(
+            "reviver_strategies_abandoned_total", "Strategies passed over for the rest of an incident.", "strategy"
+        )
+        self._observed = counter(
+            "reviver_recoveries_observed_total", "Attempts that were only observed, and not made.", "strategy"
+        )
+        self._judged = counter(
+            "reviver_observations_judged_total",
+            "Attempts that were only observed, by whether they would have been of use.",
+            "strategy",
+            "verdict",
         )
         self._detection = Histogram(
             "reviver_detection_seconds",
@@ -249,6 +273,15 @@ class Metrics:
         row = self._services.get(event.service)
         if row is not None:
             row.held[_labels(guard=event.guard)] += 1
+
+    def _approval_requested(self, event: j.ApprovalRequested) -> None:
+        self._approvals.labels(event.service, "requested").inc()
+
+    def _strategy_abandoned(self, event: j.StrategyAbandoned) -> None:
+        self._abandoned.labels(event.service, event.strategy).inc()
+
+    def _recovery_observed(self, event: j.RecoveryObserved) -> None:
+        self._observed.labels(event.service, event.strategy).inc()
 
     def _attempt_started(self, event: j.AttemptStarted) -> None:
         self._incident_is(event, IncidentState.OPEN)

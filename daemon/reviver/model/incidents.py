@@ -231,7 +231,7 @@ def _planned(incident: Incident, record: j.Record) -> Incident:
     match record.entry:
         case j.ApprovalRequested() as e:
             return replace(incident, approval=_request(record, e))
-        case j.StrategyGivenUp() as e:
+        case j.StrategyAbandoned() as e:
             return replace(incident, given_up=(*incident.given_up, e.strategy), approval=None)
         case j.RecoveryObserved() as e:
             seen = Observation(strategy=e.strategy, at=record.at, age=record.age)
@@ -328,7 +328,7 @@ def sentence(entry: j.Entry) -> str:  # noqa: C901, PLR0912  one case per entry
             return f'people are asked to approve "{e.strategy}" within {format_duration(e.expires_in)}'
         case j.ApprovalGiven() as e:
             return f'{e.by} approved "{e.strategy}"'
-        case j.StrategyGivenUp() as e:
+        case j.StrategyAbandoned() as e:
             return f'"{e.strategy}" is given up: {e.reason}'
         case j.RecoveryObserved() as e:
             would = "would have asked people to approve" if e.asking else "would have started"

@@ -130,10 +130,10 @@ class ApprovalGiven(Entry):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StrategyGivenUp(Entry):
+class StrategyAbandoned(Entry):
     """A strategy is passed over for the rest of the incident: denied, its budget spent, or its help does not last."""
 
-    type: ClassVar[str] = "strategy_given_up"
+    type: ClassVar[str] = "strategy_abandoned"
     strategy: str
     reason: str
 
@@ -344,7 +344,7 @@ ENTRY_TYPES: tuple[type[Entry], ...] = (
     RecoveryPlanned,
     ApprovalRequested,
     ApprovalGiven,
-    StrategyGivenUp,
+    StrategyAbandoned,
     RecoveryObserved,
     ObservationJudged,
     AttemptStarted,

@@ -12,7 +12,7 @@ from reviver.model.secrets import Resolver, Secret
 from reviver.model.services import Budget, DaemonPolicy, Service
 
 from .known import KnownKinds
-from .paths import control_socket, socket_path, state_dir
+from .paths import FREEZE_NAME, control_socket, socket_path, state_dir
 from .places import lines
 from .problems import Place, Problem, SettingsError, key, values
 from .reading import Reading
@@ -32,6 +32,7 @@ class DaemonSettings:
     state_dir: Path
     control_socket: Path
     policy: DaemonPolicy
+    freeze_file: Path
     listen: str = "127.0.0.1:7337"
     """``HOST:PORT`` of the metrics, the API and the status page; ``[HOST]:PORT`` for IPv6; port 0: any free one."""
     log_level: LogLevel = "info"
@@ -126,7 +127,11 @@ def _daemon(reading: Reading, written: Mapping[str, Any], environ: Mapping[str, 
     if "budget" in typed:
         typed["budget"] = Budget(**typed["budget"])
     policy = {field.name: typed.pop(field.name) for field in fields(DaemonPolicy) if field.name in typed}
-    paths = {"state_dir": state_dir(written.get("state_dir"), environ), "control_socket": socket}
+    paths = {
+        "state_dir": state_dir(written.get("state_dir"), environ),
+        "control_socket": socket,
+        "freeze_file": Path(typed.get("freeze_file", socket.parent / FREEZE_NAME)),
+    }
     return DaemonSettings(**{**typed, **paths}, policy=DaemonPolicy(**policy))
 
 

@@ -14,6 +14,7 @@ from .problems import quoted
 STATE_DIR: Final = Path("/var/lib/reviver")
 RUNTIME_DIR: Final = Path("/run/reviver")
 SOCKET_NAME: Final = "control.sock"
+FREEZE_NAME: Final = "FREEZE"
 SOCKET_PATH_MAX: Final = 107
 """Bytes; ``sun_path`` in unix(7), less the zero at its end."""
 PORT_MAX: Final = 65535

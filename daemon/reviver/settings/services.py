@@ -6,7 +6,7 @@ from dataclasses import fields
 from typing import Any, Final
 
 from reviver.model.checks import Check
-from reviver.model.services import Budget, Service
+from reviver.model.services import Budget, Flapping, Service
 from reviver.model.units import format_duration
 
 from .dependencies import cycles
@@ -62,6 +62,8 @@ def _service(reading: Reading, name: str, tables: Mapping[str, Any]) -> Service 
     typed["depends_on"] = tuple(typed.get("depends_on", ()))
     if "budgets" in typed:
         typed["budgets"] = tuple(Budget(**budget) for budget in typed["budgets"])
+    if "flapping" in typed:
+        typed["flapping"] = Flapping(**typed["flapping"])
     return Service(name=name, kind=owner.kind, check=check, strategies=rungs, **typed)
 
 

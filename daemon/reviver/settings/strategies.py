@@ -7,7 +7,7 @@ from typing import Any, Final
 from reviver.model.actions import Effect
 from reviver.model.checks import Check
 from reviver.model.faults import FaultKind
-from reviver.model.services import Backoff, Mode, Step, Strategy, Verification
+from reviver.model.services import Backoff, Budget, Mode, Step, Strategy, Verification
 
 from .problems import Place, quoted, suggestion
 from .reading import Reading
@@ -23,6 +23,8 @@ NOT_HEALED_BY_RESTART: Final = {
     FaultKind.READ_ONLY: "somebody made it read-only",
     FaultKind.READ_ONLY_REPLICA: "it is a replica",
 }
+DESTRUCTIVE_BUDGETS: Final = (Budget(attempts=1, per=86400.0),)
+"""What can't be brought back is done by itself once a day at most, unless the settings say (safety: P7)."""
 RESTART: Final = "systemd.restart"
 COMMAND: Final = "command"
 
@@ -65,13 +67,15 @@ def _strategy(reading: Reading, table: Mapping[str, Any], place: Place, owner: O
     _warn_of_useless_restarts(reading, table, place)
     done = tuple(step for step in steps if step)
     destructive = any(step.action.effect is Effect.DESTRUCTIVE for step in done)
-    defaults = {"mode": Mode.APPROVE if destructive else Mode.AUTO}
+    defaults: dict[str, Any] = {"mode": Mode.APPROVE, "budgets": DESTRUCTIVE_BUDGETS} if destructive else {}
     parts = {
         "faults": faults,
         "steps": done,
         "verify": tuple(each for each in verify if each),
         "backoff": Backoff(**typed.get("backoff", {})),
     }
+    if "budgets" in typed:
+        parts["budgets"] = tuple(Budget(**budget) for budget in typed["budgets"])
     return Strategy(**{**defaults, **typed, **parts})
 
 

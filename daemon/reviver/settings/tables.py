@@ -72,6 +72,20 @@ class DaemonTable(TypedDict, total=False):
     """Attempts by reviver itself, over all services."""
     evidence_within: Seconds
     """How long taking evidence may delay a first step."""
+    approval_within: Duration
+    """How long a request for approval holds."""
+    freeze_file: Annotated[str, AfterValidator(absolute)]
+    """While this file is there, reviver does nothing but watch and tell."""
+
+
+@with_config(STRICT)
+class FlappingTable(TypedDict):
+    """So many falls within so long."""
+
+    falls: Annotated[int, Field(ge=2)]
+    """Falls, the latest included."""
+    within: Duration
+    """Length of the sliding window."""
 
 
 @with_config(STRICT)
@@ -97,7 +111,11 @@ class ServiceTable(TypedDict, total=False):
     criticality: Criticality
     """How much it matters to those who use it; the severity of its incidents follows."""
     budgets: list[BudgetTable]
-    """Attempts of each of its strategies by reviver itself; all of them hold. An empty array: no limit."""
+    """Attempts by reviver itself, over all of its strategies; all of them hold. An empty array: no limit."""
+    cooldown: Seconds
+    """Pause after a recovery before the next attempt by reviver itself, should it fall again."""
+    flapping: FlappingTable
+    """Falls that make it flap: then the strategy that brought it back each time is passed over."""
     retry_after: Duration
     """Cool-down after handing over to people, until the ladder is tried again from its start; unset: never."""
     patience: Seconds
@@ -142,6 +160,8 @@ class StrategyTable(TypedDict):
     """The pauses between its attempts."""
     mode: NotRequired[Mode]
     """How far it goes by itself; unset: ``approve`` if a step can't be undone, else ``auto``."""
+    budgets: NotRequired[list[BudgetTable]]
+    """Attempts of it by reviver itself, over all incidents; unset: fewer if a step can't be undone."""
     verify: NotRequired[list[AnyTable]]
     """Further questions whose answers must be healthy before the service counts as recovered."""
     verify_within: NotRequired[Duration]

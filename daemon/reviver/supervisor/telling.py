@@ -61,7 +61,7 @@ class Teller:
                     )
                 ]
             case decide.GiveUp(strategy, reason):
-                return [j.StrategyGivenUp(service=service, incident=incident, strategy=strategy, reason=reason)]
+                return [j.StrategyAbandoned(service=service, incident=incident, strategy=strategy, reason=reason)]
             case decide.Escalate(reason, stop):
                 return [j.IncidentEscalated(service=service, incident=incident, reason=reason, stops=stop.value)]
             case decide.Close(by, down_for, observed):

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+from reviver.core.explain import Explanation
 from reviver.model.control import ApprovalView, ServiceView
 from reviver.model.faults import JsonValue
 from reviver.model.incidents import AttemptRecord, Incident, Request, StepRecord
@@ -60,6 +61,19 @@ def incident_json(incident: Incident) -> dict[str, JsonValue]:
     return incident_summary(incident) | {
         "attempts": [_attempt_json(attempt) for attempt in incident.attempts],
         "timeline": [{"at": at, "text": text} for at, text in incident.timeline],
+    }
+
+
+def explanation_json(explanation: Explanation) -> dict[str, JsonValue]:
+    """``GET /api/v1/incidents/ID/explain``."""
+    incident = explanation.incident
+    return {
+        "incident": incident.id,
+        "service": incident.service,
+        "state": plain(incident.state),
+        "decisions": [{"at": d.at, "what": d.what, "because": list(d.because)} for d in explanation.decisions],
+        "next": explanation.next,
+        "next_at": explanation.next_at,
     }
 
 

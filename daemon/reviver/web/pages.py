@@ -10,13 +10,14 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from reviver import __version__
+from reviver.core.explain import explain
 from reviver.model.control import Control, ServiceView
 from reviver.model.health import Health
 from reviver.model.incidents import fold
 from reviver.model.journal import Journal, Record
 
 from .answers import Json
-from .json import approval_json, incident_json, incident_summary, service_json
+from .json import approval_json, explanation_json, incident_json, incident_summary, service_json
 
 READ_WITHIN = 5.0  # seconds that the journal may take to answer
 INCIDENTS_MAX = 200  # in one answer
@@ -30,6 +31,7 @@ GET  /-/ready    /readyz         200 once every service has been asked, else 503
 GET  /api/v1/health              every service: its health, its fault, what is done about it
 GET  /api/v1/approvals           what waits for a person's word, and exactly what would be done
 GET  /api/v1/incidents           the latest incidents; ?limit=20&service=NAME
+GET  /api/v1/incidents/ID/explain   why each decision was taken, and what comes next; ID may be a service's name
 GET  /api/v1/incidents/ID        one incident with its timeline, attempts and evidence
 """
 
@@ -73,6 +75,7 @@ class Pages:
             Route("/api/v1/approvals", self.approvals),
             Route("/api/v1/incidents", self.incidents),
             Route("/api/v1/incidents/{incident}", self.incident),
+            Route("/api/v1/incidents/{incident}/explain", self.explain),
         ]
 
     async def index(self, _request: Request) -> Response:
@@ -117,6 +120,18 @@ class Pages:
             raise HTTPException(404, f'there is no incident "{name}"; GET /api/v1/incidents lists the latest')
         return answer
 
+    async def explain(self, request: Request) -> Response:
+        """Why each decision of an incident was taken; a service's name stands for its latest one."""
+        name = request.path_params["incident"]
+        records = await _within(lambda: self._journal.incident(name))
+        if not records and name in self._control.health():
+            latest = await _within(lambda: self._journal.incidents(limit=1, service=name))
+            records = latest[0] if latest else []
+        answer = await self._written(_explained, records)
+        if answer is None:
+            raise HTTPException(404, f'there is no incident "{name}"; GET /api/v1/incidents lists the latest')
+        return answer
+
     async def _written(self, write: Callable[[W], T], what: W) -> T:
         return await anyio.to_thread.run_sync(write, what, limiter=self._lane)
 
@@ -140,6 +155,11 @@ def _incidents(found: Sequence[Sequence[Record]]) -> Response:
 def _incident(records: Sequence[Record]) -> Response | None:
     incident = fold(records)
     return None if incident is None else Json(incident_json(incident))
+
+
+def _explained(records: Sequence[Record]) -> Response | None:
+    explanation = explain(records)
+    return None if explanation is None else Json(explanation_json(explanation))
 
 
 async def _within(read: Callable[[], Awaitable[T]]) -> T:
