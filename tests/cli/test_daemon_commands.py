@@ -14,6 +14,7 @@ import anyio
 import pytest
 
 from cli.stage import INCIDENT, MESSAGE, OPENED_AT, Control, Journal, daemon, reviver, view
+from reviver.model.control import ApprovalView
 
 Captured = pytest.CaptureFixture[str]
 
@@ -309,3 +310,90 @@ def _nobody() -> Iterator[None]:
         os.seteuid(0)
         os.setegid(0)
         os.setgroups(groups)
+
+
+WAITING = ApprovalView(
+    service="db",
+    incident=INCIDENT,
+    strategy="restore",
+    attempt=2,
+    fault="database_missing",
+    message="there is no database fuse",
+    plan=("restore /backups/fuse.dump into fuse_new", "swap fuse_new for fuse"),
+    destructive=True,
+    token="0123456789ab",
+    expires_at=OPENED_AT,
+)
+
+
+async def test_approve_shows_exactly_what_would_be_done_and_approves_that_very_plan(
+    socket: Path, capsys: Captured
+) -> None:
+    control = Control(waiting=[WAITING])
+    async with daemon(socket, control, Journal()):
+        code = await reviver("approve", "db", "--yes", "--socket", str(socket))
+    told = capsys.readouterr().out
+    assert code == 0
+    assert "  1. restore /backups/fuse.dump into fuse_new\n  2. swap fuse_new for fuse\n" in told
+    assert "This can't be brought back." in told
+    assert control.told == [("approve", "db", "0123456789ab")]
+
+
+async def test_without_a_terminal_and_without_yes_nothing_is_approved(socket: Path, capsys: Captured) -> None:
+    control = Control(waiting=[WAITING])
+    async with daemon(socket, control, Journal()):
+        code = await reviver("approve", "db", "--socket", str(socket))
+    assert (code, control.told) == (64, [])
+    assert "say --yes" in capsys.readouterr().err
+
+
+async def test_approve_without_a_name_lists_what_waits_and_approves_nothing(socket: Path, capsys: Captured) -> None:
+    control = Control(waiting=[WAITING])
+    async with daemon(socket, control, Journal()):
+        assert await reviver("approve", "--socket", str(socket)) == 0
+    assert 'strategy "restore" would' in capsys.readouterr().out
+    assert control.told == []
+
+
+async def test_where_nothing_waits_approve_says_so(socket: Path, capsys: Captured) -> None:
+    async with daemon(socket, Control(), Journal()):
+        assert await reviver("approve", "db", "--yes", "--socket", str(socket)) == 75
+        assert await reviver("approve", "--socket", str(socket)) == 0
+    assert capsys.readouterr().err.count("nothing waits for an approval") == 2
+
+
+async def test_deny_passes_the_reason_on(socket: Path, capsys: Captured) -> None:
+    control = Control()
+    async with daemon(socket, control, Journal()):
+        assert await reviver("deny", "db", "--reason", "a bad dump", "--socket", str(socket)) == 0
+    assert control.told == [("deny", "db", "a bad dump")]
+    assert "is given up" in capsys.readouterr().out
+
+
+async def test_a_freeze_is_told_by_status_until_it_is_thawed(socket: Path, capsys: Captured) -> None:
+    control = Control()
+    async with daemon(socket, control, Journal()):
+        assert await reviver("freeze", "--reason", "a bad feeling", "--socket", str(socket)) == 0
+        assert capsys.readouterr().out.endswith(": a bad feeling\n")
+        await reviver("status", "--socket", str(socket))
+        assert "a bad feeling" in capsys.readouterr().err
+        assert await reviver("thaw", "--socket", str(socket)) == 0
+        assert capsys.readouterr().out == "thawed\n"
+
+
+async def test_a_files_freeze_is_not_thawed_by_a_word(socket: Path, capsys: Captured) -> None:
+    async with daemon(socket, Control(ice="frozen by file /run/reviver/FREEZE: it is there"), Journal()):
+        assert await reviver("thaw", "--socket", str(socket)) == 75
+    assert capsys.readouterr().err.startswith("still frozen by file /run/reviver/FREEZE")
+
+
+async def test_explain_tells_each_decision_and_what_comes_next(socket: Path, capsys: Captured) -> None:
+    async with daemon(socket, Control(), Journal()):
+        assert await reviver("explain", INCIDENT, "--socket", str(socket)) == 0
+        by_id = capsys.readouterr().out
+        assert await reviver("explain", "db", "--socket", str(socket)) == 0
+        assert capsys.readouterr().out == by_id
+        assert await reviver("explain", "nothing-such", "--socket", str(socket)) == 64
+    assert by_id.startswith(f"{INCIDENT}: db recovered\n")
+    assert "confirmed 3.1 s after the first question that failed" in by_id
+    assert by_id.splitlines()[-1].startswith("next: nothing: it has recovered")
