@@ -261,6 +261,7 @@ class Act:
     error: str = ""
     raises: Exception | None = None
     effect: Effect = Effect.IDEMPOTENT
+    upon: Sequence[str] = ("the target",)
     problems: Sequence[str] = ()
     became: Reconciled | Exception = Reconciled.UNKNOWN
     note: Mapping[str, JsonValue] | None = None
@@ -272,6 +273,9 @@ class Act:
     done: list[float] = field(default_factory=list)
     """When it had its effect."""
     reconciled: list[Sequence[Mapping[str, JsonValue]]] = field(default_factory=list)
+
+    def targets(self) -> Sequence[str]:
+        return self.upon
 
     def describe(self) -> str:
         return f"do {self.name}"

@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from reviver import kinds
+from reviver.core.targets import refused
 from reviver.model.actions import Action, Effect, Reconciled
 from reviver.model.checks import Check, CheckContext
 from reviver.model.faults import FaultKind
@@ -124,6 +125,7 @@ async def test_describe_preflight_and_evidence_of_an_action_tell_no_secret(name:
     act = action(name)
     assert isinstance(act.effect, Effect)
     assert act.describe()
+    assert refused(act.targets()) is None
     with anyio.fail_after(5):
         told = (repr(act), act.describe(), await act.preflight(), await act.evidence())
     assert PASSWORD not in repr(told)

@@ -114,3 +114,28 @@ async def test_a_word_of_people_while_the_start_is_written_is_obeyed() -> None:
         result = await ward.carries_out(ward.order(fix))
     assert (result.outcome, fix.runs) == (Outcome.ABORTED, [])
     assert result.message == "step 1 failed: not begun: frozen by ann"
+
+
+@pytest.mark.parametrize("upon", [[], ["*"]])
+def test_an_empty_or_unbounded_set_is_refused_before_anything_is_started(upon: list[str]) -> None:
+    @virtual
+    async def scene() -> None:
+        ward = Ward()
+        ward.db.becomes(ILL)
+        first, second = Act(), Act(upon=upon)
+        result = await ward.carries_out(ward.order(first, second))
+        assert (result.outcome, first.runs, second.runs) == (Outcome.FAILED, [], [])
+        assert result.message.startswith("not started: fake.1: ")
+
+    scene()
+
+
+@virtual
+async def test_a_set_that_became_empty_since_the_preflight_is_refused_at_the_effect() -> None:
+    ward = Ward()
+    ward.db.becomes(ILL)
+    second = Act()
+    first = Act(does=lambda: setattr(second, "upon", []))
+    result = await ward.carries_out(ward.order(first, second))
+    assert (result.outcome, len(first.runs), second.runs) == (Outcome.FAILED, 1, [])
+    assert "nothing must not mean everything" in result.message

@@ -42,6 +42,9 @@ class _Action:
     def effect(self) -> Effect:
         return Effect.IDEMPOTENT
 
+    def targets(self) -> Sequence[str]:
+        return ("it",)
+
     def describe(self) -> str:
         return "do it"
 

@@ -38,6 +38,10 @@ class Command:
         if self.cwd is not None and not self.cwd.startswith("/"):
             raise ValueError(f'cwd: expected an absolute path, got "{self.cwd}"')
 
+    def targets(self) -> Sequence[str]:
+        """The program: what it acts upon, only its author knows."""
+        return (self.argv[0],)
+
     def describe(self) -> str:
         """What it would do."""
         return f"run {shlex.join(self.argv)}"

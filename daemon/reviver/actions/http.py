@@ -47,6 +47,10 @@ class Request:
             repeatable = self.method not in ("POST", "PATCH")  # RFC 9110 section 9.2.2
             object.__setattr__(self, "effect", Effect.IDEMPOTENT if repeatable else Effect.REVERSIBLE)
 
+    def targets(self) -> Sequence[str]:
+        """Where it asks."""
+        return (http.shown(self.url),)
+
     def describe(self) -> str:
         """What it would do."""
         return f"send {self._told}"

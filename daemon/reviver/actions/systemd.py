@@ -33,6 +33,10 @@ class _UnitAction:
     def __post_init__(self) -> None:
         systemd.validate_unit(self.unit)
 
+    def targets(self) -> Sequence[str]:
+        """The unit."""
+        return (self.unit,)
+
     async def preflight(self) -> Sequence[str]:
         """Whether there is such a unit. Whether this user may act upon it, systemd tells only when told to."""
         try:

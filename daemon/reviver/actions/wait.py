@@ -30,6 +30,10 @@ class Wait:
         """Nothing that twice could harm."""
         return Effect.IDEMPOTENT
 
+    def targets(self) -> Sequence[str]:
+        """Nobody but the one who waits."""
+        return ("reviver",)
+
     def describe(self) -> str:
         """What it would do."""
         return f"wait for {format_duration(self.duration)}"

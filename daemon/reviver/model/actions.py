@@ -59,6 +59,10 @@ class Action(Protocol):
         """What doing it twice, or wrongly, would cost."""
         ...
 
+    def targets(self) -> Sequence[str]:
+        """What it acts upon, by name. An empty set, or one without bounds, is refused before anything is done."""
+        ...
+
     def describe(self) -> str:
         """What it would do, in a line that completes "reviver will …". No secrets."""
         ...

@@ -20,6 +20,7 @@ from functools import partial
 
 import anyio
 
+from reviver.core.targets import refused
 from reviver.incidents.scribe import Scribe
 from reviver.model import journal as j
 from reviver.model.actions import Effect
@@ -182,7 +183,8 @@ class Recovery:
         try:
             with anyio.fail_after(PREFLIGHT_WITHIN):
                 for step in order.strategy.steps:
-                    problems += await step.action.preflight()
+                    refusal = refused(step.action.targets())
+                    problems += await step.action.preflight() if refusal is None else [f"{step.kind}: {refusal}"]
         except TimeoutError:
             problems.append(f"the preflight took longer than {PREFLIGHT_WITHIN:g} s")
         except Exception as error:  # the wall around a kind's own code: nothing was done yet

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 
 import anyio
 
+from reviver.core.targets import refused
 from reviver.incidents.scribe import Scribe
 from reviver.model import journal as j
 from reviver.model.actions import ActionContext, ActionError
@@ -79,6 +80,9 @@ class StepRunner:
 
         context = ActionContext(service=order.service.name, fault=order.fault, note=note)
         try:
+            refusal = refused(step.action.targets())
+            if refusal is not None:
+                return f"{step.kind}: not done: {refusal}", {}
             with anyio.fail_after(step.timeout):
                 return "", self._redact.tree(await step.action.run(context))
         except TimeoutError:
