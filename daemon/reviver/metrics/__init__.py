@@ -73,10 +73,10 @@ class Metrics:
             j.IncidentWithdrawn: lambda event: self._incident_is(event, None),
             j.RecoveryHeld: self._recovery_held,
             j.ApprovalRequested: self._approval_requested,
-            j.ApprovalGiven: lambda event: self._approvals.labels(event.service, "given").inc(),
+            j.ApprovalGiven: self._approval_given,
             j.StrategyAbandoned: self._strategy_abandoned,
             j.RecoveryObserved: self._recovery_observed,
-            j.ObservationJudged: lambda event: self._judged.labels(event.service, event.strategy, event.verdict).inc(),
+            j.ObservationJudged: self._observation_judged,
             j.AttemptStarted: self._attempt_started,
             j.AttemptEnded: self._attempt_ended,
             j.StepStarted: self._step_started,
@@ -109,6 +109,8 @@ class Metrics:
     def _take_over(self, row: ServiceCounts, incident: Incident) -> None:
         if incident.state in _OPEN:
             row.incident = incident.state
+        if incident.approval is not None:
+            row.asked_until = self._clock.boottime() + incident.approval.expires_in
         last = incident.attempts[-1] if incident.attempts else None
         if incident.state is IncidentState.OPEN and last is not None and last.retry_in and last.ended_age is not None:
             row.retry_at = self._clock.boottime() - last.ended_age + last.retry_in
@@ -156,22 +158,6 @@ class Metrics:
             "reviver_steps_total", "Steps ended, by action and outcome.", ("action", "outcome"), registry=self._registry
         )
 
-        def counter(name: str, text: str, *labels: str) -> Counter:
-            return Counter(name, text, ("service", *labels), registry=self._registry)
-
-        self._approvals = counter("reviver_approvals_total", "Approvals requested and given, by what it was.", "what")
-        self._abandoned = counter(
-            "reviver_strategies_abandoned_total", "Strategies passed over for the rest of an incident.", "strategy"
-        )
-        self._observed = counter(
-            "reviver_recoveries_observed_total", "Attempts that were only observed, and not made.", "strategy"
-        )
-        self._judged = counter(
-            "reviver_observations_judged_total",
-            "Attempts that were only observed, by whether they would have been of use.",
-            "strategy",
-            "verdict",
-        )
         self._detection = Histogram(
             "reviver_detection_seconds",
             "From the first failed question to the confirmed verdict, for each incident opened.",
@@ -251,6 +237,7 @@ class Metrics:
         if row is not None:
             row.incident = state
             row.retry_at = None
+            row.asked_until = None
         return row
 
     def _incident_opened(self, event: j.IncidentOpened) -> None:
@@ -275,13 +262,31 @@ class Metrics:
             row.held[_labels(guard=event.guard)] += 1
 
     def _approval_requested(self, event: j.ApprovalRequested) -> None:
-        self._approvals.labels(event.service, "requested").inc()
+        row = self._services.get(event.service)
+        if row is not None:
+            row.approvals[_labels(what="requested")] += 1
+            row.asked_until = self._clock.boottime() + event.expires_in
+
+    def _approval_given(self, event: j.ApprovalGiven) -> None:
+        row = self._services.get(event.service)
+        if row is not None:
+            row.approvals[_labels(what="given")] += 1
 
     def _strategy_abandoned(self, event: j.StrategyAbandoned) -> None:
-        self._abandoned.labels(event.service, event.strategy).inc()
+        row = self._services.get(event.service)
+        if row is not None:
+            row.abandoned[_labels(strategy=event.strategy)] += 1
+            row.asked_until = None
 
     def _recovery_observed(self, event: j.RecoveryObserved) -> None:
-        self._observed.labels(event.service, event.strategy).inc()
+        row = self._services.get(event.service)
+        if row is not None:
+            row.observed[_labels(strategy=event.strategy)] += 1
+
+    def _observation_judged(self, event: j.ObservationJudged) -> None:
+        row = self._services.get(event.service)
+        if row is not None:
+            row.judged[_labels(strategy=event.strategy, verdict=event.verdict)] += 1
 
     def _attempt_started(self, event: j.AttemptStarted) -> None:
         self._incident_is(event, IncidentState.OPEN)
@@ -312,6 +317,8 @@ class Metrics:
         families.health(page, rows)
         families.incidents(page, rows)
         families.recoveries(page, rows, self._clock.boottime())
+        families.approvals(page, rows, self._clock.boottime())
+        families.ladders(page, rows)
         self._write_distributions(page)
         if self._budget is not None:
             self._write_budget(page, self._budget)

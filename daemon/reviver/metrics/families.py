@@ -64,10 +64,16 @@ class ServiceCounts:
     """Only while it is open or handed over."""
     retry_at: float | None = None
     """Seconds since boot."""
+    asked_until: float | None = None
+    """Until when a request for approval waits; seconds since boot."""
     incidents: Tally[str] = field(default_factory=Tally)
     """By the labels of the series but the service's; those below, too."""
     attempts: Tally[str] = field(default_factory=Tally)
     held: Tally[str] = field(default_factory=Tally)
+    approvals: Tally[str] = field(default_factory=Tally)
+    abandoned: Tally[str] = field(default_factory=Tally)
+    observed: Tally[str] = field(default_factory=Tally)
+    judged: Tally[str] = field(default_factory=Tally)
 
 
 Rows = list[ServiceCounts]
@@ -202,6 +208,44 @@ def recoveries(page: Page, rows: Rows, now: float) -> None:
         "gauge",
         "Until the next attempt may start; 0 while none is waited for.",
         ((row.label, _remaining(row.retry_at, now)) for row in rows),
+    )
+
+
+def approvals(page: Page, rows: Rows, now: float) -> None:
+    """What waits for a person's word; *now* in seconds since boot."""
+    page.by_service(
+        "reviver_approval_waiting",
+        "gauge",
+        "Whether a request for approval waits for a person: 1 or 0.",
+        ((row.label, int(_remaining(row.asked_until, now) > 0)) for row in rows),
+    )
+    page.by_service(
+        "reviver_approvals_total",
+        "counter",
+        "Approvals, by whether they were requested or given.",
+        ((f"{row.label},{labels}", count) for row in rows for labels, count in list(row.approvals.items())),
+    )
+
+
+def ladders(page: Page, rows: Rows) -> None:
+    """What was passed over, and what was only observed."""
+    page.by_service(
+        "reviver_strategies_abandoned_total",
+        "counter",
+        "Strategies passed over for the rest of an incident.",
+        ((f"{row.label},{labels}", count) for row in rows for labels, count in list(row.abandoned.items())),
+    )
+    page.by_service(
+        "reviver_recoveries_observed_total",
+        "counter",
+        "Attempts that were only observed, and not made.",
+        ((f"{row.label},{labels}", count) for row in rows for labels, count in list(row.observed.items())),
+    )
+    page.by_service(
+        "reviver_observations_judged_total",
+        "counter",
+        "Attempts that were only observed, by whether they would have been of use.",
+        ((f"{row.label},{labels}", count) for row in rows for labels, count in list(row.judged.items())),
     )
 
 
