@@ -69,12 +69,34 @@ async def test_a_reload_is_passed_on(tmp_path: Path) -> None:
     assert daemon.control.asked == [("reload",)]
 
 
+async def test_an_approval_carries_its_token_and_a_denial_its_reason(tmp_path: Path) -> None:
+    daemon = Daemon()
+    async with controlled(daemon, tmp_path) as client:
+        approved = await client.post("/api/v1/services/db/approve", json={"token": "0123456789ab"})
+        blind = await client.post("/api/v1/services/db/approve")
+        denied = await client.post("/api/v1/services/db/deny", json={"reason": "a bad dump"})
+    assert (approved.status_code, blind.status_code, denied.status_code) == (202, 400, 200)
+    assert detail(blind) == "token: Field required"
+    assert daemon.control.asked == [("approve", "db", ME, "0123456789ab"), ("deny", "db", ME, "a bad dump")]
+
+
+async def test_a_freeze_is_told_by_health_until_it_is_thawed(tmp_path: Path) -> None:
+    daemon = Daemon()
+    async with controlled(daemon, tmp_path) as client:
+        frozen = (await client.post("/api/v1/freeze", json={"reason": "a bad feeling"})).json()["frozen"]
+        shown = (await client.get("/api/v1/health")).json()["frozen"]
+        thawed = (await client.post("/api/v1/thaw")).json()["frozen"]
+    assert frozen == shown == f"frozen by {ME}: a bad feeling"
+    assert thawed == ""
+
+
 ALL_ORDERS = [
     "/api/v1/pause",
     "/api/v1/resume",
     "/api/v1/services/db/pause",
     "/api/v1/services/db/resume",
     "/api/v1/services/db/recover",
+    "/api/v1/services/db/deny",
     "/-/reload",
 ]
 

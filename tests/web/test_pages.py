@@ -1,5 +1,6 @@
 """What may be read, asked over real connections."""
 
+import dataclasses
 import math
 import re
 import socket
@@ -8,6 +9,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from reviver.model.control import ApprovalView
 from reviver.model.journal import JournalError
 from reviver.web import pages
 from servers import until
@@ -297,3 +299,35 @@ async def test_over_loopback_a_local_name_is_served(host: str) -> None:
     async with public(Daemon()) as client:
         response = await client.get("/metrics", headers={"host": host.replace("MACHINE", socket.gethostname())})
     assert response.status_code == 200
+
+
+async def test_what_waits_for_a_person_is_shown_with_exactly_what_would_be_done() -> None:
+    daemon = Daemon()
+    waiting = ApprovalView(
+        service="db",
+        incident="db-1",
+        strategy="restore",
+        attempt=1,
+        fault="database_missing",
+        message="it is gone",
+        plan=("restore it",),
+        destructive=True,
+        token="0123456789ab",
+        expires_at=NOW + 900,
+    )
+    daemon.control.waiting = [waiting]
+    async with public(daemon) as client:
+        [shown] = (await client.get("/api/v1/approvals")).json()["approvals"]
+    assert shown == dataclasses.asdict(waiting) | {"plan": ["restore it"]}
+
+
+async def test_an_incident_is_explained_by_its_id_or_as_the_latest_of_its_service() -> None:
+    daemon = Daemon()
+    daemon.journal.kept = [restarted("db", "db-1"), restarted("db", "db-2")]
+    async with public(daemon) as client:
+        first = (await client.get("/api/v1/incidents/db-1/explain")).json()
+        latest = (await client.get("/api/v1/incidents/db/explain")).json()
+        assert (await client.get("/api/v1/incidents/cache/explain")).status_code == 404
+    assert (first["incident"], latest["incident"]) == ("db-1", "db-2")
+    assert latest["next"].startswith("nothing: it has recovered")
+    assert latest["decisions"][0]["because"]
