@@ -116,9 +116,12 @@ class MemoryJournal:
         return [record for record in map(self._record, falls) if record.age <= seconds]
 
     async def frozen(self) -> j.DaemonFrozen | None:
-        kinds = (j.DaemonFrozen, j.DaemonThawed)
-        last = next((entry for entry in reversed(self.entries) if isinstance(entry, kinds)), None)
-        return last if isinstance(last, j.DaemonFrozen) else None
+        for entry in reversed(self.entries):
+            if isinstance(entry, j.DaemonThawed):
+                return None
+            if isinstance(entry, j.DaemonFrozen) and not entry.by.startswith("file "):
+                return entry
+        return None
 
     async def pauses(self) -> Mapping[str, j.ServicePaused]:
         found: dict[str, j.ServicePaused] = {}

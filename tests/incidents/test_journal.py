@@ -167,3 +167,24 @@ def test_an_entry_of_any_kind_and_content_comes_back_as_it_was(
         assert found == [story]
 
     anyio.run(scene)
+
+
+async def test_a_freeze_by_people_is_in_force_until_thawed_whatever_files_did(journal: Open) -> None:
+    frozen = j.DaemonFrozen(service="", by="ann", reason="a bad feeling")
+    async with journal(FakeClock()) as book:
+        assert await book.frozen() is None
+        await book.append(frozen)
+        await book.append(j.DaemonFrozen(service="", by="file /run/reviver/FREEZE", reason="it is there"))
+        assert await book.frozen() == frozen
+        await book.append(j.DaemonThawed(service="", by="bob"))
+        assert await book.frozen() is None
+
+
+async def test_falls_are_told_as_long_as_they_are_recent(journal: Open) -> None:
+    clock = FakeClock()
+    async with journal(clock) as book:
+        await book.append(opened(), started(), recovered())
+        assert [type(entry) for entry in entries(await book.falls_since(60.0))] == [j.IncidentOpened]
+        clock.suspended += 100.0
+        clock.wall_at_zero += 100.0
+        assert list(await book.falls_since(60.0)) == []

@@ -225,6 +225,9 @@ async def test_a_files_freeze_ends_with_the_file_and_by_no_order() -> None:
         assert stage.of(j.DaemonThawed) == []
     async with stage.life(service(db, strategy(heals(db)))) as life:
         assert life.control.frozen() == "frozen by ann: too"
+        life.freeze_file("/run/reviver/FREEZE", "/run/reviver/FREEZE is there")
+    async with stage.life(service(db, strategy(heals(db)))) as life:
+        assert life.control.frozen() == "frozen by ann: too"
 
 
 # ---------------------------------------------------------------------------------------------------------- observing

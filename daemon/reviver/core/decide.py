@@ -69,8 +69,8 @@ class Trouble:
     cured_by: str = ""
     """The strategy that brought the last recovery; empty if none has, or it came by itself."""
     approval: Asked | None = None
-    planned: tuple[str, str] = ("", "")
-    """The strategy and its reason that were last told of as waiting."""
+    planned: frozenset[tuple[str, str]] = frozenset()
+    """Which strategies were told of as waiting since the last attempt, and why."""
     observed: tuple[tuple[str, float], ...] = ()
     """Which strategies would have acted, and when, had they been allowed to do more than observe."""
     unproven: str = ""
@@ -467,9 +467,11 @@ def _climb(
         case HandOver(reason):
             return _handed_over(state, trouble, fault.kind, reason, now=now, retry_after=service.retry_after)
         case WaitUntil(at, why, strategy_name):
-            told = () if trouble.planned == (strategy_name, why) else (Plan(strategy_name, at, why),)
+            told = () if (strategy_name, why) in trouble.planned else (Plan(strategy_name, at, why),)
             trouble = replace(
-                trouble, held_reason=f"{why}: {format_duration(at - now)} more", planned=(strategy_name, why)
+                trouble,
+                held_reason=f"{why}: {format_duration(at - now)} more",
+                planned=trouble.planned | {(strategy_name, why)},
             )
             return replace(state, trouble=trouble), (*told, LookAt(at))
         case Climb(strategy, why):
@@ -567,7 +569,7 @@ def _start(
         ladder=trouble.ladder.counted(strategy.name),
         held=("", ""),
         held_reason="",
-        planned=("", ""),
+        planned=frozenset(),
         approval=None,
     )
     if by != REVIVER:  # a person has looked; what follows is told anew

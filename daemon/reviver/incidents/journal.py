@@ -141,7 +141,7 @@ class SqliteJournal:
         return self._records(rows)
 
     async def frozen(self) -> DaemonFrozen | None:
-        """The freeze in force, if there is one."""
+        """The latest freeze by a person or a signal, unless thawed."""
         rows = await self._run(lambda db: db.execute(self._sql["latest_freeze"]).fetchall())
         last = [record.entry for record in self._records(rows)]
         return last[0] if last and isinstance(last[0], DaemonFrozen) else None

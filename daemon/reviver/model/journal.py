@@ -411,7 +411,7 @@ class Journal(Protocol):
         ...
 
     async def frozen(self) -> DaemonFrozen | None:
-        """The freeze in force, if there is one."""
+        """The latest freeze by a person or a signal, unless thawed; a file's is as long as the file."""
         ...
 
     async def incidents(self, *, limit: int, service: str | None = None) -> Sequence[Sequence[Record]]:

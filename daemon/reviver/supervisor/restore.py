@@ -20,7 +20,6 @@ from reviver.model.journal import StepOutcome
 from reviver.model.ports import Outcome
 from reviver.model.services import Service
 
-from .freezing import BY_FILE
 from .supervisor import Supervisor
 from .surroundings import Use
 from .watched import Watched
@@ -56,7 +55,7 @@ async def restore(supervisor: Supervisor, journal: j.Journal) -> list[Resume]:
             supervisor.paused(supervisor.watched[name], until=pause.until)
     await _remember_falls(supervisor, journal, now=now)
     frozen = await journal.frozen()
-    if frozen is not None and not frozen.by.startswith(BY_FILE):
+    if frozen is not None:
         supervisor.was_frozen(by=frozen.by, reason=frozen.reason)
     return resumes
 

@@ -18,7 +18,9 @@ SELECT service, by, reason, until FROM pauses WHERE until > ?;
 
 -- name: latest_freeze
 SELECT type, service, incident, at, boot_id, boot_s, body FROM entries
- WHERE id = (SELECT max(id) FROM entries WHERE type IN ('daemon_frozen', 'daemon_thawed'));
+ WHERE id = (SELECT max(id) FROM entries
+              WHERE type = 'daemon_thawed'
+                 OR type = 'daemon_frozen' AND json_extract(body, '$.by') NOT LIKE 'file %');
 
 -- name: falls_since
 SELECT type, service, incident, at, boot_id, boot_s, body FROM entries
