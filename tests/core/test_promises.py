@@ -63,6 +63,9 @@ class AnyHistory(RuleBasedStateMachine):
         self.reasons: set[str] = set()
         self.counted: Counter[str] = Counter()
         self.used: list[tuple[float, str]] = []
+        self.asked: tuple[str, float] | None = None
+        self.given_up: set[str] = set()
+        self.attempt = 0
 
     # ------------------------------------------------------------------------------------------------ what happens
 
@@ -134,6 +137,28 @@ class AnyHistory(RuleBasedStateMachine):
         self.situation = replace(self.situation, policy=replace(self.situation.policy, mode=mode))
         self._look()
 
+    @rule(reason=st.sampled_from(["", "", "frozen by ann"]))
+    def freeze(self, reason: str) -> None:
+        self.situation = replace(self.situation, frozen=reason)
+        self._look()
+
+    @rule(approve=st.booleans())
+    def person_answers(self, approve: bool) -> None:
+        asked, now = self.asked, self.now
+        try:
+            if approve:
+                decision = decide.on_approved(self.state, self.service, self._situation(), by="ann", now=now)
+            else:
+                decision = decide.on_denied(self.state, self.service, self._situation(), by="ann", reason="", now=now)
+        except decide.Refused:
+            return
+        assert asked is not None, "took an answer that nobody was asked for"
+        assert now < asked[1], "took an answer that came too late"
+        if approve:
+            starts = [command.strategy.name for command in decision[1] if isinstance(command, decide.Start)]
+            assert starts == [asked[0]], "approved one thing, started another"
+        self._take(decision)
+
     @rule(running=st.sampled_from([(), (), ("api",)]))
     def others(self, running: tuple[str, ...]) -> None:
         self.situation = replace(self.situation, running=running)
@@ -168,7 +193,7 @@ class AnyHistory(RuleBasedStateMachine):
     def _look(self) -> None:
         self._take(decide.consider(self.state, self.service, self._situation(), now=self.now))
 
-    def _take(self, decision: decide.Decision) -> None:  # noqa: C901  one case per command
+    def _take(self, decision: decide.Decision) -> None:  # noqa: C901, PLR0912  one case per command
         before = self.state
         self.state, commands = decision
         if before.belief.failures_in_row and not self.state.belief.failures_in_row:
@@ -181,7 +206,10 @@ class AnyHistory(RuleBasedStateMachine):
                     assert len(self.told) >= self.service.fall, "opened on too few failures"
                     self.open, self.opened = True, self.opened + 1
                     self.reasons.clear()
+                    self.asked = None
                     if not again:
+                        self.attempt = 0
+                        self.given_up.clear()
                         self.counted.clear()
                         self.stopped = False
                 case decide.NoteFault():
@@ -198,7 +226,22 @@ class AnyHistory(RuleBasedStateMachine):
                     self.stopped = self.stopped or stop is not decide.Stop.NONE
                 case decide.Start():
                     self._started(command)
-                case decide.Hold():
+                case decide.AskApproval(strategy, attempt, seconds):
+                    assert self.open
+                    assert strategy.name not in self.given_up, "asked for what was given up"
+                    assert self.asked is None or self.asked[0] != strategy.name, "asked twice for the same"
+                    assert attempt == self.attempt + 1
+                    self.asked = (strategy.name, self.now + seconds)
+                case decide.GiveUp(name):
+                    assert self.open
+                    assert name not in self.given_up, "gave up twice"
+                    self.given_up.add(name)
+                    self.asked = None
+                case decide.Observe(strategy):
+                    assert Mode.OBSERVE in {strategy.mode, self.situation.policy.mode}
+                    assert not self.situation.dependencies_down
+                    assert not self.situation.frozen
+                case decide.Hold() | decide.Plan():
                     assert self.open
                 case decide.LookAt(at):
                     assert at > self.now, "looking again at once would never end"
@@ -207,12 +250,16 @@ class AnyHistory(RuleBasedStateMachine):
         assert self.running is None, "two attempts at once"
         assert self.open, "started without an incident"
         assert not self.situation.journal_broken, "started without a journal"
+        assert not self.situation.frozen, "started while frozen"
+        self.asked = None
         assert self.situation.policy.mode is not Mode.OBSERVE, "acted while only observing"
         if start.by == REVIVER:
             self._started_by_itself(start)
         else:
             self.stopped = False
             self.reasons.clear()
+        assert start.attempt == self.attempt + 1, "two attempts of one number"
+        self.attempt = start.attempt
         self.running = start
         self.counted[start.strategy.name] += 1
 
@@ -222,6 +269,7 @@ class AnyHistory(RuleBasedStateMachine):
         assert len(self.told) >= self.service.fall, "started on too few failures in a row"
         assert set(self.told[-self.service.fall :]) <= rung.faults, "started on failures that it doesn't answer"
         assert not self.stopped, "started what people must look at first"
+        assert rung.name not in self.given_up, "started what was given up"
         assert Mode.APPROVE not in {rung.mode, self.situation.policy.mode}, "started without the wanted approval"
         assert rung.mode is Mode.AUTO
         assert not self.situation.dependencies_down, "started while a dependency is down"
@@ -231,7 +279,8 @@ class AnyHistory(RuleBasedStateMachine):
         assert start.fault.kind in rung.faults, "started what doesn't answer the fault"
         earlier = [other for other in LADDER if start.fault.kind in other.faults]
         for gentler in earlier[: earlier.index(rung)]:
-            assert self.counted[gentler.name] >= gentler.attempts, "started a harsher rung too soon"
+            made = self.counted[gentler.name]
+            assert made >= gentler.attempts or gentler.name in self.given_up, "started a harsher rung too soon"
         self.used.append((self.now, rung.name))
         assert sum(at > self.now - OVERALL.per for at, _ in self.used) <= OVERALL.attempts, "over the overall budget"
         mine = [at for at, name in self.used if name == rung.name]
