@@ -1,4 +1,4 @@
-"""``python -m bench [cost] [revive] [lateness]``: runs the named benchmarks, or all; prints Markdown tables."""
+"""``python -m bench [cost] [revive] [lateness] [detection]``: the named benchmarks, or all, as Markdown tables."""
 
 import importlib
 import sys
@@ -8,7 +8,7 @@ import anyio
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))  # the private servers of the tests
 
-ALL = ("cost", "revive", "lateness")
+ALL = ("cost", "revive", "lateness", "detection")
 
 
 def main() -> None:
