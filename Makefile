@@ -30,7 +30,7 @@ fmt: $(VENV)/.dev ## formats the code and repairs what ruff can repair
 	$(BIN)/ruff check --fix $(CODE)
 	$(BIN)/ruff format $(CODE)
 
-bench: $(VENV)/.dev ## the benchmarks (BENCH_ARGS=...)
+bench: $(VENV)/.dev ## the benchmarks, or some: BENCH_ARGS="cost revive lateness detection"
 	scripts/packages bench
 	$(BIN)/python -m bench $(BENCH_ARGS)
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from .detectors import CANDIDATES
 from .estimate import Budget, Figures, figures
-from .report import COLUMNS, SCENARIOS, checks, late, row, verdict
+from .report import COLUMNS, SCENARIOS, checks, late, matrix, number, row, verdict
 
 TITLE = "Adaptive detection against fixed thresholds"
 YEARS = 0.1
@@ -24,7 +24,11 @@ def compare(budget: Budget, *, years: float) -> Mapping[str, Mapping[str, Figure
         for name, found in table.items():
             print(row(name, found))
         print(f"\n{late(table)}\n", flush=True)
-    print("### Verdict\n")
+    print("### Needless restarts a year\n")
+    print("\n".join(matrix(tables, lambda found: number(found.false.value))))
+    print("\n### Cost, in seconds of harm a year\n")
+    print("\n".join(matrix(tables, lambda found: number(found.cost.value))))
+    print("\n### Verdict\n")
     print("\n".join(verdict(tables)))
     if years:
         print("\n### The method, checked\n")

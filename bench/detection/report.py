@@ -1,6 +1,6 @@
 """The scenarios, the tables and the verdict."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from .detectors import CANDIDATES, FIXED, AdaptiveTimeout, Candidate, Core, Phi
 from .estimate import LATE, MISSED, Budget, Figures, brute_force, figures
@@ -98,6 +98,18 @@ def as_json(found: Figures) -> dict[str, object]:
             "missed": delays.share_over(MISSED),
         }
     return told
+
+
+def number(value: float) -> str:
+    return f"{value:.2g}" if value < 10 else f"{value:,.0f}"
+
+
+def matrix(tables: Mapping[str, Table], told: Callable[[Figures], str]) -> Iterator[str]:
+    """One figure of each detector in each scenario."""
+    yield f"| detector | {' | '.join(tables)} |"
+    yield "|" + " --- |" * (len(tables) + 1)
+    for name in next(iter(tables.values())):
+        yield f"| {name} | {' | '.join(told(table[name]) for table in tables.values())} |"
 
 
 # ------------------------------------------------------------------------------------------------------- the verdict

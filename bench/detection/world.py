@@ -86,11 +86,11 @@ def delays(loss: float) -> tuple[tuple[float, float], ...]:
     """Every delay by lost packets with its probability, likeliest first."""
     lost = 1 - (1 - loss) ** 2
     found = []
-    for syns, first in enumerate(SYN_AGAIN):
-        for datas, second in enumerate(DATA_AGAIN):
-            chance = lost ** (syns + datas)
-            chance *= 1.0 if syns == len(SYN_AGAIN) - 1 else 1 - lost
-            chance *= 1.0 if datas == len(DATA_AGAIN) - 1 else 1 - lost
+    for lost_syns, first in enumerate(SYN_AGAIN):
+        for lost_requests, second in enumerate(DATA_AGAIN):
+            chance = lost ** (lost_syns + lost_requests)
+            chance *= 1.0 if lost_syns == len(SYN_AGAIN) - 1 else 1 - lost
+            chance *= 1.0 if lost_requests == len(DATA_AGAIN) - 1 else 1 - lost
             found.append((chance, first + second))
     return tuple(sorted(found, reverse=True))
 
