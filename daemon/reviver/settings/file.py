@@ -118,8 +118,11 @@ def _table(written: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 def _daemon(reading: Reading, written: Mapping[str, Any], environ: Mapping[str, str]) -> DaemonSettings | None:
     place = ("daemon",)
     typed = reading.typed(DaemonTable, written, place)
-    tie_break = _tie_break(reading, _table(written, "tie_break")) if "tie_break" in written else None
-    if typed is None or ("tie_break" in written and tie_break is None):
+    tie_break = None
+    if isinstance(written.get("tie_break"), Mapping):
+        tie_break = _tie_break(reading, written["tie_break"])
+        typed = typed if tie_break else None
+    if typed is None:
         return None
     socket = control_socket(written, environ)
     try:
