@@ -254,9 +254,7 @@ class Daemon:
                 log.warning("config.needs_restart", extra={"key": f"daemon.{key}"})
 
     def _status_changed(self, event: Event) -> None:
-        if isinstance(
-            event, HealthChanged | ServicesChanged | JournalStateChanged | Frozen | ObserverSuspected
-        ):
+        if isinstance(event, HealthChanged | ServicesChanged | JournalStateChanged | Frozen | ObserverSuspected):
             self._status_due = True
 
     def _on_turn(self) -> None:

@@ -81,7 +81,7 @@ async def test_a_terminal_without_colour_gets_none(
 async def test_status_says_why_reviver_suspects_itself(socket: Path, capsys: Captured) -> None:
     async with daemon(socket, Control(suspect="this host was suspended for 60 s"), Journal()):
         await reviver("status", "--socket", str(socket))
-    said = "reviver suspects itself, and holds recovery: this host was suspended for 60 s\n"
+    said = "reviver suspects itself: this host was suspended for 60 s\n"
     assert capsys.readouterr().err.endswith(said)
 
 

@@ -35,7 +35,7 @@ def status(*, quiet: Quiet = False, json: Json = False, socket: Socket = None, c
     up = sum(service["health"] == "up" for service in services.values())
     say(f"{up} of {len(services)} up")
     if health["observer_suspect"]:
-        say(f"reviver suspects itself, and holds recovery: {health['observer_suspect']}")
+        say(f"reviver suspects itself: {health['observer_suspect']}")
     return OK
 
 
