@@ -386,7 +386,37 @@ async def test_the_tie_break_does_not_vouch_for_a_reviver_that_was_late() -> Non
 
 
 @virtual
-async def test_a_reload_brings_another_share_and_a_tie_break_in_force() -> None:
+async def test_the_share_of_the_settings_decides_what_a_crowd_is() -> None:
+    stage, targets = Stage(), [remote(n) for n in range(8)]
+    async with stage.life(*map(healed, targets), policy=replace(PLENTY, suspect_share=0.7)):
+        await anyio.sleep(8)
+        for target in targets[:5]:
+            target.becomes(ILL)
+        await until(lambda: len(acted(stage)) == 5, within=60.0)
+    assert told(stage) == []
+
+
+@virtual
+async def test_the_word_about_one_crowd_is_no_word_about_the_next() -> None:
+    stage, vantage, targets = Stage(), Target("vantage"), [remote(n) for n in range(8)]
+    quick = (service(target, strategy(Act(), after=6.0), interval=1.0) for target in targets)
+    async with stage.life(*quick, policy=asking(vantage)) as life:
+        for target in targets:
+            target.will((3.0, ILL), (12.0, None))
+        await until(life.control.observer_suspect)
+        await until(lambda: not life.control.observer_suspect())
+        last_word = vantage.asked[-1]
+        vantage.becomes(HANG)
+        await anyio.sleep(1.5)
+        for target in targets:
+            target.becomes(ILL)
+        await until(life.control.observer_suspect)
+        assert anyio.current_time() - last_word < 15.0
+        assert not life.observer.suspicion.confirmed
+
+
+@virtual
+async def test_a_reload_brings_a_tie_break_in_force() -> None:
     stage, vantage, targets = Stage(), Target("vantage"), [remote(n) for n in range(8)]
     services = {each.name: healed(each) for each in targets}
     async with stage.life(*services.values(), policy=PLENTY) as life:
@@ -396,5 +426,5 @@ async def test_a_reload_brings_another_share_and_a_tie_break_in_force() -> None:
         await down(life, *targets[:5])
         await anyio.sleep(60)
         assert acted(stage) == []
-        life.replace_services(services, replace(asking(vantage), suspect_share=0.5))
+        life.replace_services(services, asking(vantage))
         await until(lambda: len(acted(stage)) == 5, within=60.0)

@@ -84,6 +84,8 @@ class Observer:
         if after == before:
             return  # nearly always
         self.suspicion = after
+        if not self._refutable():  # what was said of these failures says nothing of the next
+            self._confirmed_at, self._word = None, ""
         self._eased |= any(
             before.against(over_network=over) and not after.against(over_network=over) for over in (False, True)
         )
@@ -145,7 +147,6 @@ class Observer:
             await anyio.sleep(NOTICE_EVERY)
             anchors = self._policy().anchors
             if not anchors or not (self._fails_over_network() or self._suspects({Reason.CROWD, Reason.NETWORK})):
-                self._anchors = None
                 continue
             asked_at = self._clock.monotonic()
             answers = await self._uplink.any_answers(anchors)
@@ -157,13 +158,13 @@ class Observer:
         while True:
             await anyio.sleep(NOTICE_EVERY)
             tie_break = self._policy().tie_break
-            if tie_break is None or not any(doubt.refutable for doubt in self.suspicion.doubts):
-                self._confirmed_at, self._word = None, ""
+            if tie_break is None or not self._refutable():
                 continue
             asked_at = self._clock.monotonic()
             result = await ask_once("the tie-break", tie_break)
-            self._confirmed_at = self._clock.monotonic() if result.healthy else None
-            self._tell(result)
+            if self._refutable():  # else it was about what is over
+                self._confirmed_at = self._clock.monotonic() if result.healthy else None
+                self._tell(result)
             await anyio.sleep_until(asked_at + ASK_EVERY)
 
     def _tell(self, result: CheckResult) -> None:
@@ -172,6 +173,9 @@ class Observer:
         if word != self._word:
             self._word = word
             log.info("observer.tie_break", extra={"confirms": result.healthy, "word": word})
+
+    def _refutable(self) -> bool:
+        return any(doubt.refutable for doubt in self.suspicion.doubts)
 
     def _suspects(self, reasons: set[Reason]) -> bool:
         return not reasons.isdisjoint(self.suspicion.reasons)
