@@ -16,6 +16,7 @@ from reviver.checks.http import Http
 from reviver.checks.postgres import Postgres
 from reviver.checks.redis import Redis
 from reviver.clients.clock import SystemClock
+from reviver.clients.uplink import SystemUplink
 from reviver.incidents.scribe import Scribe
 from reviver.metrics import Metrics
 from reviver.model.checks import Check
@@ -68,6 +69,7 @@ async def compare(name: str, check: Check, bare: Call) -> None:
         emit=metrics.on_event,
         recoverer=None,  # type: ignore[arg-type]  # nor does it need recovery
         redact=Redactor(),
+        uplink=SystemUplink(),
     )
     async with anyio.create_task_group() as tasks:
         await tasks.start(supervisor.run)

@@ -9,6 +9,7 @@ import anyio
 from reviver.checks.http import Http
 from reviver.checks.redis import Redis
 from reviver.clients.clock import SystemClock
+from reviver.clients.uplink import SystemUplink
 from reviver.incidents.scribe import Scribe
 from reviver.model.checks import Check
 from reviver.model.events import Checked, Event
@@ -55,6 +56,7 @@ async def measure(hung: int, healthy: dict[str, Check], silent_port: int) -> tup
         emit=hear,
         recoverer=None,  # type: ignore[arg-type]  # it only observes
         redact=Redactor(),
+        uplink=SystemUplink(),
     )
     async with anyio.create_task_group() as tasks:
         await tasks.start(supervisor.run)

@@ -1,4 +1,4 @@
-"""Who may run what: systemd and docker need root, and where CI runs, nothing may be left out."""
+"""Who may run what: systemd, docker and networks of their own need root, and where CI runs, nothing may be left out."""
 
 import os
 
@@ -10,5 +10,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if os.geteuid() == 0 or "CI" in os.environ:
         return
     for item in items:
-        if any(item.iter_markers("systemd")) or any(item.iter_markers("docker")):
+        if any(any(item.iter_markers(name)) for name in ("systemd", "docker", "netns")):
             item.add_marker(pytest.mark.skip(reason="needs root"))

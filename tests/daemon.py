@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,9 @@ from servers import LOOPBACK, free_port, until
 class RunningDaemon:
     """One state directory and settings file; the process may come and go."""
 
-    def __init__(self, directory: Path, settings: str) -> None:
+    def __init__(self, directory: Path, settings: str, *, inside: Sequence[str] = ()) -> None:
+        self.inside = inside
+        """A command that runs the daemon elsewhere, such as in a network of its own."""
         self.directory = directory
         self.port = free_port()
         self.config = directory / "reviver.toml"
@@ -45,7 +47,18 @@ class RunningDaemon:
 
     async def start(self, *, ready: bool = True) -> None:
         """Start it; with *ready*, return when every service has been asked."""
-        argv = ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "reviver", "run", "-c", str(self.config)]
+        argv = [
+            *self.inside,
+            "setpriv",
+            "--pdeathsig",
+            "KILL",
+            sys.executable,
+            "-m",
+            "reviver",
+            "run",
+            "-c",
+            str(self.config),
+        ]
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)  # noqa: ASYNC220  ms
         if ready:
@@ -65,7 +78,10 @@ class RunningDaemon:
             return False
 
     def client(self) -> httpx.AsyncClient:
-        """A client of the public API."""
+        """A client of the API; of a daemon that is elsewhere, over the unix socket, which all networks share."""
+        if self.inside:
+            transport = httpx.AsyncHTTPTransport(uds=str(self.directory / "state/control.sock"))
+            return httpx.AsyncClient(base_url="http://localhost", transport=transport, timeout=5)
         return httpx.AsyncClient(base_url=f"http://{LOOPBACK}:{self.port}", trust_env=False, timeout=5)
 
     async def get(self, path: str) -> Any:
@@ -108,6 +124,14 @@ class RunningDaemon:
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.log[-6000:]}") from None
 
+    async def metric(self, name: str, **labels: str) -> float:
+        """The sample of the metric *name* with these labels, in this order."""
+        inner = ",".join(f'{label}="{value}"' for label, value in labels.items())
+        head = f"{name}{{{inner}}} " if inner else f"{name} "
+        async with self.client() as client:
+            page = (await client.get("/metrics")).text
+        return next(float(line.removeprefix(head)) for line in page.splitlines() if line.startswith(head))
+
     def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """What the command line says."""
         argv = [sys.executable, "-m", "reviver", *arguments, "-c", str(self.config)]
@@ -136,9 +160,9 @@ class RunningDaemon:
 
 
 @asynccontextmanager
-async def running_daemon(directory: Path, settings: str) -> AsyncIterator[RunningDaemon]:
+async def running_daemon(directory: Path, settings: str, *, inside: Sequence[str] = ()) -> AsyncIterator[RunningDaemon]:
     """A daemon that is ready."""
-    daemon = RunningDaemon(directory, settings)
+    daemon = RunningDaemon(directory, settings, inside=inside)
     try:
         await daemon.start()
         yield daemon

@@ -67,6 +67,25 @@ class Written:
     boot_s: float
 
 
+class FakeUplink:
+    """A network that a test takes away."""
+
+    def __init__(self) -> None:
+        self.route = True
+        self.answering = True
+        """Whether the anchors answer."""
+        self.asked: list[float] = []
+        """When the anchors were asked."""
+
+    def has_default_route(self) -> bool:
+        return self.route
+
+    async def any_answers(self, addresses: Sequence[str]) -> bool:
+        self.asked.append(anyio.current_time())
+        await anyio.sleep(0.01 if self.answering else 2.0)
+        return self.answering
+
+
 class MemoryJournal:
     """A journal in memory; meets ``model.journal.Journal``. What it holds outlives a killed daemon."""
 
@@ -393,6 +412,7 @@ class Stage:
         self.clock = FakeClock()
         self.journal = MemoryJournal(self.clock)
         self.recorder = Recorder()
+        self.uplink = FakeUplink()
         self.random = 0.5
         self.redact = Redactor()
         self.policy = DaemonPolicy()
@@ -418,6 +438,7 @@ class Stage:
             emit=self.recorder,
             recoverer=Recovery(scribe=scribe, clock=self.clock, redact=self.redact),
             redact=self.redact,
+            uplink=self.uplink,
         )
         life.control = SupervisorControl(life, _no_reload)
         life.recorder = self.recorder

@@ -24,6 +24,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponen
 
 from reviver import kinds, logs, systemd, web
 from reviver.clients.clock import SystemClock
+from reviver.clients.uplink import SystemUplink
 from reviver.incidents.journal import SqliteJournal
 from reviver.incidents.scribe import Scribe
 from reviver.metrics import Metrics
@@ -35,6 +36,7 @@ from reviver.model.events import (
     Frozen,
     HealthChanged,
     JournalStateChanged,
+    ObserverSuspected,
     ServicesChanged,
     Subscriber,
 )
@@ -148,6 +150,7 @@ class Daemon:
             emit=self._emit,
             recoverer=Recovery(scribe=self._scribe, clock=self._clock, redact=self._redact),
             redact=self._redact,
+            uplink=SystemUplink(),
             on_turn=self._on_turn,
         )
         self._control = SupervisorControl(self._supervisor, self._reload)
@@ -251,7 +254,7 @@ class Daemon:
                 log.warning("config.needs_restart", extra={"key": f"daemon.{key}"})
 
     def _status_changed(self, event: Event) -> None:
-        if isinstance(event, HealthChanged | ServicesChanged | JournalStateChanged | Frozen):
+        if isinstance(event, HealthChanged | ServicesChanged | JournalStateChanged | Frozen | ObserverSuspected):
             self._status_due = True
 
     def _on_turn(self) -> None:
@@ -269,4 +272,6 @@ class Daemon:
         ill = [f"{name} {view.health}" for name, view in views.items() if view.health != Health.UP.value]
         up = len(views) - len(ill)
         ice = "FROZEN; " if self._supervisor.frozen else ""
-        return f"{ice}{up} of {len(views)} services up" + (f"; {', '.join(ill[:5])}" if ill else "")
+        suspect = self._control.observer_suspect()
+        doubt = f"; reviver suspects itself: {suspect}" if suspect else ""
+        return f"{ice}{up} of {len(views)} services up" + (f"; {', '.join(ill[:5])}" if ill else "") + doubt

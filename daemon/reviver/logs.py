@@ -234,7 +234,7 @@ class _Narrator:
 
     def _observer_suspected(self, event: e.ObserverSuspected) -> None:
         if event.reason:
-            self._say("warning", "observer.suspected", reason=event.reason)
+            self._say("warning", "observer.suspected", reason=event.reason, confirmed=event.confirmed)
         else:
             self._say("info", "observer.trusted")
 

@@ -66,9 +66,13 @@ class Control:
     refuse: str = ""
     waiting: Sequence[ApprovalView] = ()
     ice: str = ""
+    suspect: str = ""
 
     def health(self) -> Mapping[str, ServiceView]:
         return self.views
+
+    def observer_suspect(self) -> str:
+        return self.suspect
 
     def ready(self) -> str:
         return ""

@@ -78,6 +78,13 @@ async def test_a_terminal_without_colour_gets_none(
     assert "1;31m" not in out
 
 
+async def test_status_says_why_reviver_suspects_itself(socket: Path, capsys: Captured) -> None:
+    async with daemon(socket, Control(suspect="this host was suspended for 60 s"), Journal()):
+        await reviver("status", "--socket", str(socket))
+    said = "reviver suspects itself: this host was suspended for 60 s\n"
+    assert capsys.readouterr().err.endswith(said)
+
+
 async def test_status_as_json_is_what_the_daemon_answers(socket: Path, capsys: Captured) -> None:
     async with daemon(socket, Control(), Journal()):
         code = await reviver("status", "--json", "--socket", str(socket))

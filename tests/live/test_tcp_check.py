@@ -112,7 +112,7 @@ async def test_without_descriptors_of_its_own_it_can_not_tell() -> None:
 
 @pytest.mark.parametrize(
     ("address", "host"),
-    [("db:5432", "db"), ("[::1]:80", "::1"), ("10.0.0.1:1", "10.0.0.1")],
+    [("db:5432", "db"), ("[::1]:80", "localhost"), ("10.0.0.1:1", "10.0.0.1")],
 )
 def test_the_host_is_known(address: str, host: str) -> None:
     assert Tcp(address=address).hosts() == {host}

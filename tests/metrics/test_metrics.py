@@ -185,17 +185,34 @@ def test_guards_are_counted_by_name(metrics: Metrics) -> None:
     assert figure(metrics, "reviver_recovery_held_total", service="db", guard="dependency") == 1
 
 
+def reasons_told(metrics: Metrics) -> dict[str, float | None]:
+    """The reasons of the observer's being suspect that hold; each has its series always."""
+    told = {
+        reason: figure(metrics, "reviver_observer_suspect_reason", reason=reason)
+        for reason in ("crowd", "lag", "network", "suspended")
+    }
+    assert None not in told.values()
+    return {reason: value for reason, value in told.items() if value}
+
+
 def test_the_daemon_tells_of_itself(metrics: Metrics, clock: FakeClock) -> None:
     assert figure(metrics, "reviver_journal_writable") == 1
     assert figure(metrics, "reviver_observer_suspect") == 0
-    fed(metrics, e.JournalStateChanged(writable=False, reason="disk full"), e.ObserverSuspected(reason="all fail"))
+    assert reasons_told(metrics) == {}
+    fed(metrics, e.JournalStateChanged(writable=False, reason="disk full"))
+    fed(metrics, e.ObserverSuspected(reason="all fail", reasons=("crowd", "lag"), confirmed=True))
     fed(metrics, e.LoopLagged(seconds=0.4))
     assert figure(metrics, "reviver_journal_writable") == 0
     assert figure(metrics, "reviver_observer_suspect") == 1
     assert figure(metrics, "reviver_loop_lag_seconds_sum") == 0.4
-    fed(metrics, e.JournalStateChanged(writable=True, reason=""), e.ObserverSuspected(reason=""))
+    assert figure(metrics, "reviver_observer_suspect_confirmed") == 1
+    assert reasons_told(metrics) == {"crowd": 1, "lag": 1}
+    fed(metrics, e.JournalStateChanged(writable=True, reason=""))
+    fed(metrics, e.ObserverSuspected(reason="", reasons=(), confirmed=False))
     assert figure(metrics, "reviver_journal_writable") == 1
     assert figure(metrics, "reviver_observer_suspect") == 0
+    assert figure(metrics, "reviver_observer_suspect_confirmed") == 0
+    assert reasons_told(metrics) == {}
     assert (figure(metrics, "process_resident_memory_bytes") or 0) > 1_000_000
 
 

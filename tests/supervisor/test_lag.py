@@ -7,6 +7,7 @@ import anyio
 import pytest
 
 from fakes import FakeClock, Recorder
+from reviver.core.suspicion import Reason
 from reviver.model.events import LoopLagged
 from reviver.supervisor.lag import EVERY, LagMeter
 from virtual import stall, virtual
@@ -64,5 +65,31 @@ async def test_a_suspension_is_known_even_before_the_meter_has_woken_up() -> Non
 
 
 @virtual
+async def test_lateness_from_a_second_on_is_held_against_reviver_at_once_and_remembered() -> None:
+    async with measuring() as measured:
+        stall(0.9)
+        assert measured.meter.doubts() == []
+        await anyio.sleep(1)
+        stall(2.0)
+        [doubt] = measured.meter.doubts()
+        assert (doubt.reason, doubt.seen_at) == (Reason.LAG, anyio.current_time())
+        at = anyio.current_time()
+        await anyio.sleep(60)
+        [doubt] = measured.meter.doubts()
+        assert doubt.reason is Reason.LAG
+        assert doubt.seen_at == pytest.approx(at, abs=EVERY)
+
+
+@virtual
+async def test_a_suspension_is_no_lateness() -> None:
+    async with measuring() as measured:
+        measured.clock.suspended += 60.0
+        assert [doubt.reason for doubt in measured.meter.doubts()] == [Reason.SUSPENDED]
+        await anyio.sleep(1)
+        assert [doubt.reason for doubt in measured.meter.doubts()] == [Reason.SUSPENDED]
+
+
+@virtual
 async def test_before_it_measures_nothing_is_late() -> None:
     assert LagMeter(FakeClock(), Recorder()).worst_since(0.0) == 0.0
+    assert LagMeter(FakeClock(), Recorder()).doubts() == []

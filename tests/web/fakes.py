@@ -57,12 +57,16 @@ class FakeControl:
     services: dict[str, ServiceView] = field(default_factory=lambda: {"db": view(kind="postgres"), "cache": view()})
     not_ready: str = ""
     refusal: str = ""
+    suspect: str = ""
     asked: list[tuple[Any, ...]] = field(default_factory=list)
     waiting: Sequence[ApprovalView] = ()
     ice: str = ""
 
     def health(self) -> Mapping[str, ServiceView]:
         return self.services
+
+    def observer_suspect(self) -> str:
+        return self.suspect
 
     def ready(self) -> str:
         return self.not_ready

@@ -60,6 +60,15 @@ async def test_all_is_healthy_only_if_every_service_is_up_and_the_answer_is_200_
     assert response.json()["healthy"] is False
 
 
+async def test_that_reviver_suspects_itself_is_shown_beside_the_services() -> None:
+    daemon = Daemon()
+    async with public(daemon) as client:
+        assert (await client.get("/api/v1/health")).json()["observer_suspect"] == ""
+        daemon.control.suspect = "this host has lost its default route"
+        answer = (await client.get("/api/v1/health")).json()
+    assert answer["observer_suspect"] == "this host has lost its default route"
+
+
 async def test_what_no_json_can_hold_breaks_no_answer() -> None:
     daemon = Daemon()
     details = {"nan": math.nan, "inf": [math.inf], "half": "odd \udc80 byte", "path": Path("/x"), "quote": '"<é>'}

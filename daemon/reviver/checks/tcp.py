@@ -1,13 +1,13 @@
 """Asks whether a TCP port accepts connections."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
 import anyio
 
-from reviver.clients.net import Endpoint, Resolver, judge, most_telling
+from reviver.clients.net import Endpoint, Resolver, endpoint, handshake, judge
 from reviver.model.checks import CheckContext, CheckResult, Probe
 from reviver.model.faults import Fault, FaultKind, JsonValue
 from reviver.model.units import format_duration
@@ -35,7 +35,7 @@ class Tcp:
 
     def hosts(self) -> frozenset[str]:
         """The host in its address."""
-        return frozenset({endpoint(self.address).host})
+        return frozenset({endpoint(self.address).machine})
 
 
 class _TcpProbe:
@@ -52,7 +52,7 @@ class _TcpProbe:
         try:
             with anyio.fail_after(self._timeout):
                 addresses = await self._resolver.addresses(self._where, within=self._timeout)
-                await _handshake(addresses, self._where.port)
+                await handshake(addresses, self._where.port)
         except TimeoutError:
             message = f"{self._where}: no connection within {format_duration(self._timeout)}"
             fault = Fault(kind=FaultKind.TIMEOUT, message=message)
@@ -67,40 +67,3 @@ class _TcpProbe:
     async def evidence(self) -> Mapping[str, JsonValue]:
         """What became of the last handshake."""
         return {str(self._where): self._last}
-
-
-def endpoint(address: str) -> Endpoint:
-    """
-    The host and port in ``host:port``, with an IPv6 address in brackets.
-
-    Raises:
-        ValueError: What was expected.
-    """
-    host, _, port = address.rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        host = ""
-    if not host or host.startswith("/") or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
-        raise ValueError(f'address: expected "host:port", such as "localhost:6379" or "[::1]:6379", got "{address}"')
-    return Endpoint(host, int(port))
-
-
-async def _handshake(addresses: Sequence[str], port: int) -> None:
-    """Connect to whichever address accepts first; all at once, for a silent one must not delay the others."""
-    errors: list[OSError] = []
-    async with anyio.create_task_group() as group:
-
-        async def connect(address: str) -> None:
-            try:
-                stream = await anyio.connect_tcp(address, port)
-            except OSError as error:
-                errors.append(error)
-                return
-            await stream.aclose()
-            group.cancel_scope.cancel()
-
-        for address in addresses:
-            group.start_soon(connect, address)
-    if len(errors) == len(addresses):
-        raise most_telling(errors)

@@ -34,6 +34,8 @@ def status(*, quiet: Quiet = False, json: Json = False, socket: Socket = None, c
     print_table(("SERVICE", "HEALTH", "FOR", "LATENCY", "WHAT"), [_row(n, s, now) for n, s in services.items()])
     up = sum(service["health"] == "up" for service in services.values())
     say(f"{up} of {len(services)} up")
+    if health["observer_suspect"]:
+        say(f"reviver suspects itself: {health['observer_suspect']}")
     return OK
 
 

@@ -5,8 +5,9 @@ from typing import Final
 
 import anyio
 
-from reviver.model.checks import CheckResult
+from reviver.model.checks import CheckContext, CheckResult
 from reviver.model.faults import Fault, JsonValue
+from reviver.model.services import Verification
 from reviver.model.units import format_duration
 
 Finding = Mapping[str, JsonValue] | Fault | str
@@ -14,6 +15,8 @@ Finding = Mapping[str, JsonValue] | Fault | str
 
 EVIDENCE_WITHIN: Final = 2.0
 """Seconds that gathering evidence may take; less than recovery waits for it, so that a part is better than nothing."""
+DEADLINE_GRACE: Final = 0.5
+"""Seconds beyond a question's own timeout until it is cut off."""
 
 
 async def result_of(
@@ -43,3 +46,16 @@ async def result_of(
     if isinstance(finding, str):
         return CheckResult(latency=latency, unknown=finding)
     return CheckResult(latency=latency, details=finding)
+
+
+async def ask_once(subject: str, verification: Verification) -> CheckResult:
+    """The answer to a question that is put once, over a connection of its own; *subject*: for whose sake."""
+    context = CheckContext(service=subject, timeout=verification.timeout, wake=lambda _reason: None)
+    try:
+        with anyio.fail_after(verification.timeout + DEADLINE_GRACE):
+            async with verification.check.open(context) as probe:
+                return await probe.ask(fresh=True)
+    except TimeoutError:
+        return CheckResult(latency=verification.timeout, unknown=f"no answer within {verification.timeout:g} s")
+    except Exception as error:  # noqa: BLE001  the wall around a kind's own code: no data is no pass
+        return CheckResult(latency=0.0, unknown=f"the verification broke off ({type(error).__name__})")

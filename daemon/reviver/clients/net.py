@@ -70,6 +70,23 @@ class Endpoint:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+def endpoint(address: str) -> Endpoint:
+    """
+    The host and port in ``host:port``, with an IPv6 address in brackets.
+
+    Raises:
+        ValueError: What was expected.
+    """
+    host, _, port = address.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        host = ""
+    if not host or host.startswith("/") or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValueError(f'address: expected "host:port", such as "localhost:6379" or "[::1]:6379", got "{address}"')
+    return Endpoint(host, int(port))
+
+
 class Resolver:
     """
     Looks names up for one check, in a thread of its own; addresses need none.
@@ -215,6 +232,26 @@ async def first_of(
                 raise
             errors.append(error)
     raise most_telling(errors)
+
+
+async def handshake(addresses: Sequence[str], port: int) -> None:
+    """Connect to whichever address accepts first; all at once, for a silent one must not delay the others."""
+    errors: list[OSError] = []
+    async with anyio.create_task_group() as group:
+
+        async def connect(address: str) -> None:
+            try:
+                stream = await anyio.connect_tcp(address, port)
+            except OSError as error:
+                errors.append(error)
+                return
+            await stream.aclose()
+            group.cancel_scope.cancel()
+
+        for address in addresses:
+            group.start_soon(connect, address)
+    if len(errors) == len(addresses):
+        raise most_telling(errors)
 
 
 def nobody_listens(port: int) -> bool:

@@ -17,6 +17,7 @@ from prometheus_client.process_collector import ProcessCollector
 
 from reviver import __version__
 from reviver.core.decide import ITSELF
+from reviver.core.suspicion import Reason
 from reviver.model import events as e
 from reviver.model import journal as j
 from reviver.model.health import Health
@@ -62,7 +63,7 @@ class Metrics:
             e.Blip: self._blip,
             e.LoopLagged: lambda event: self._loop_lag.observe(event.seconds),
             e.JournalStateChanged: lambda event: self._journal_writable.set(event.writable),
-            e.ObserverSuspected: lambda event: self._observer_suspect.set(bool(event.reason)),
+            e.ObserverSuspected: self._observer_suspected,
             e.Frozen: lambda event: self._frozen.set(bool(event.reason)),
             e.ServicesChanged: self._services_changed,
             e.ConfigReloaded: self._config_reloaded,
@@ -137,9 +138,20 @@ class Metrics:
         build.info({"version": __version__, "python": platform.python_version()})
         self._journal_writable = gauge("reviver_journal_writable", "Whether the journal can be written: 1 or 0.", 1)
         self._observer_suspect = gauge(
-            "reviver_observer_suspect", "Whether reviver suspects itself and holds all recovery: 1 or 0.", 0
+            "reviver_observer_suspect", "Whether reviver suspects itself, which holds recovery: 1 or 0.", 0
         )
         self._frozen = gauge("reviver_frozen", "Whether a person has frozen all recovery: 1 or 0.", 0)
+        self._observer_confirmed = gauge(
+            "reviver_observer_suspect_confirmed", "Whether the tie-break confirms that failures are real: 1 or 0.", 0
+        )
+        self._observer_reasons = Gauge(
+            "reviver_observer_suspect_reason",
+            "Why reviver suspects itself: 1 for each reason that holds, else 0.",
+            ("reason",),
+            registry=self._registry,
+        )
+        for reason in Reason:
+            self._observer_reasons.labels(reason).set(0)
         self._reload_successful = gauge(
             "reviver_config_last_reload_successful", "Whether the last reading of the settings went well: 1 or 0.", 1
         )
@@ -224,6 +236,12 @@ class Metrics:
                     self._take_over(row, self._left.pop(name))
         for kind in self._latency.keys() - {row.kind for row in self._services.values()}:
             del self._latency[kind]
+
+    def _observer_suspected(self, event: e.ObserverSuspected) -> None:
+        self._observer_suspect.set(bool(event.reason))
+        self._observer_confirmed.set(event.confirmed)
+        for reason in Reason:
+            self._observer_reasons.labels(reason).set(reason in event.reasons)
 
     def _config_reloaded(self, event: e.ConfigReloaded) -> None:
         self._reload_successful.set(not event.error)

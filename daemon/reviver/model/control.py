@@ -67,6 +67,10 @@ class Control(Protocol):
         """Every service, in the order of the settings."""
         ...
 
+    def observer_suspect(self) -> str:
+        """Why reviver suspects itself, and therefore holds recovery; empty if it doesn't."""
+        ...
+
     def ready(self) -> str:
         """Why it isn't ready yet (``"2 of 5 services not asked yet"``); empty when it is."""
         ...

@@ -65,9 +65,14 @@ class JournalStateChanged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObserverSuspected:
-    """So much failed together that reviver suspects itself; empty when that is over."""
+    """Why reviver suspects itself has changed."""
 
     reason: str
+    """For operators; empty when it is over."""
+    reasons: tuple[str, ...]
+    """The words of it: ``crowd``, ``lag``, ``network``, ``suspended``."""
+    confirmed: bool
+    """Whether the tie-break confirms that the failures are real, so that they are recovered all the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """The edges that are injected, so that years can be simulated in seconds: time, and whoever carries an attempt out."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -28,6 +28,18 @@ class Clock(Protocol):
 
     def wall(self) -> float:
         """Unix time, for people. May jump."""
+        ...
+
+
+class Uplink(Protocol):
+    """What this host has of a network."""
+
+    def has_default_route(self) -> bool:
+        """Whether there is a default route; cheap."""
+        ...
+
+    async def any_answers(self, addresses: Sequence[str]) -> bool:
+        """Whether any of *addresses* (``host:port``) answers, within a few seconds."""
         ...
 
 
@@ -62,7 +74,11 @@ class Patient(Protocol):
         ...
 
     async def unmet_need(self) -> str | None:
-        """Which service that it depends on isn't up at this moment, in a line; ``None`` if all are. Asks them anew."""
+        """
+        What reviver needs for acting by itself and hasn't at this moment, in a line; ``None`` if it has all.
+
+        A service that it depends on isn't up, of which it is asked anew; or reviver has come to suspect itself.
+        """
         ...
 
     async def evidence(self) -> Mapping[str, JsonValue]:

@@ -157,3 +157,9 @@ class DaemonPolicy:
     """Seconds that taking evidence may delay a first step."""
     approval_within: float = 900.0
     """Seconds for which a request for approval holds."""
+    suspect_share: float = 0.3
+    """Share of the hosts from which on their failing together makes reviver suspect itself."""
+    anchors: tuple[str, ...] = ()
+    """``host:port`` of what answers as long as this host has a network."""
+    tie_break: Verification | None = None
+    """A second vantage, whose healthy answer confirms that failures seen from here are real."""

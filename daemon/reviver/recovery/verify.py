@@ -4,14 +4,14 @@ from dataclasses import dataclass
 
 import anyio
 
+from reviver.clients.asking import ask_once
 from reviver.core.health import PASS_PAUSE
-from reviver.model.checks import CheckContext, CheckResult
+from reviver.model.checks import CheckResult
 from reviver.model.ports import Clock, Order
 from reviver.model.services import Verification
 
 FIRST_PAUSE = 0.05  # seconds between questions while the service doesn't pass; grows
 PAUSE_GROWTH = 1.5
-DEADLINE_GRACE = 0.5  # seconds beyond a question's own timeout until it is cut off
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,19 +65,7 @@ def _and_named(verifications: tuple[Verification, ...]) -> str:
 async def _named(order: Order) -> str:
     """Why a named verification doesn't pass; empty if all pass."""
     for verification in order.strategy.verify:
-        result = await _ask_once(order.service.name, verification)
+        result = await ask_once(order.service.name, verification)
         if not result.healthy:
             return f"verification {verification.kind}: {_reason(result)}"
     return ""
-
-
-async def _ask_once(service: str, verification: Verification) -> CheckResult:
-    context = CheckContext(service=service, timeout=verification.timeout, wake=lambda _reason: None)
-    try:
-        with anyio.fail_after(verification.timeout + DEADLINE_GRACE):
-            async with verification.check.open(context) as probe:
-                return await probe.ask(fresh=True)
-    except TimeoutError:
-        return CheckResult(latency=verification.timeout, unknown=f"no answer within {verification.timeout:g} s")
-    except Exception as error:  # noqa: BLE001  the wall around a kind's own code: no data is no pass
-        return CheckResult(latency=0.0, unknown=f"the verification broke off ({type(error).__name__})")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from reviver.model.secrets import Resolver, Secret
-from reviver.model.services import Budget, DaemonPolicy, Service
+from reviver.model.services import Budget, DaemonPolicy, Service, Verification
 
 from .known import KnownKinds
 from .paths import FREEZE_NAME, control_socket, socket_path, state_dir
@@ -17,7 +17,8 @@ from .places import lines
 from .problems import Place, Problem, SettingsError, key, values
 from .reading import Reading
 from .secrets import resolve, world_readable
-from .services import services
+from .services import DEFAULTS, services
+from .strategies import Owner, verification
 from .syntax import SyntaxProblem, document
 from .tables import DaemonTable, FileTable, LogLevel
 
@@ -117,6 +118,10 @@ def _table(written: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 def _daemon(reading: Reading, written: Mapping[str, Any], environ: Mapping[str, str]) -> DaemonSettings | None:
     place = ("daemon",)
     typed = reading.typed(DaemonTable, written, place)
+    tie_break = None
+    if isinstance(written.get("tie_break"), Mapping):
+        tie_break = _tie_break(reading, written["tie_break"])
+        typed = typed if tie_break else None
     if typed is None:
         return None
     socket = control_socket(written, environ)
@@ -126,6 +131,7 @@ def _daemon(reading: Reading, written: Mapping[str, Any], environ: Mapping[str, 
         reading.findings.error((*place, "control_socket"), str(error))
     if "budget" in typed:
         typed["budget"] = Budget(**typed["budget"])
+    typed |= {"anchors": tuple(typed.get("anchors", ())), "tie_break": tie_break}
     policy = {field.name: typed.pop(field.name) for field in fields(DaemonPolicy) if field.name in typed}
     paths = {
         "state_dir": state_dir(written.get("state_dir"), environ),
@@ -133,6 +139,11 @@ def _daemon(reading: Reading, written: Mapping[str, Any], environ: Mapping[str, 
         "freeze_file": Path(typed.get("freeze_file", socket.parent / FREEZE_NAME)),
     }
     return DaemonSettings(**{**typed, **paths}, policy=DaemonPolicy(**policy))
+
+
+def _tie_break(reading: Reading, written: Mapping[str, Any]) -> Verification | None:
+    nobody = Owner(place=("daemon",), kind="", check=None, timeout=DEFAULTS["timeout"], written={})
+    return verification(reading, written, ("daemon", "tie_break"), nobody)
 
 
 def _warn(reading: Reading, written: Mapping[str, Any]) -> None:

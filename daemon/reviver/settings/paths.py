@@ -66,8 +66,18 @@ def socket_path(written: str) -> str:
 
 def listening_address(written: str) -> str:
     """*written*, if it is ``HOST:PORT``, or ``[HOST]:PORT`` for IPv6."""
+    return _host_and_port(written, port_min=0, examples='"127.0.0.1:7337" or "[::1]:7337"')
+
+
+def anchor(written: str) -> str:
+    """The same, for what is to be connected to: it has a port."""
+    return _host_and_port(written, port_min=1, examples='"192.0.2.1:53" or "[2001:db8::1]:53"')
+
+
+def _host_and_port(written: str, *, port_min: int, examples: str) -> str:
     host, colon, port = written.rpartition(":")
     bare_ipv6 = ":" in host and not (host.startswith("[") and host.endswith("]"))
-    if not colon or not host or bare_ipv6 or not port.isascii() or not port.isdigit() or int(port) > PORT_MAX:
-        raise ValueError(f'expected HOST:PORT, such as "127.0.0.1:7337" or "[::1]:7337", found {quoted(written)}')
+    number = int(port) if port.isascii() and port.isdigit() else -1
+    if not colon or not host or bare_ipv6 or not port_min <= number <= PORT_MAX:
+        raise ValueError(f"expected HOST:PORT, such as {examples}, found {quoted(written)}")
     return written

@@ -64,7 +64,9 @@ def schema(kinds: KnownKinds) -> Schema:
     for name, action in actions.items():
         definitions[f"step.{name}"] = _tagged(parts, StepTable, "action", name, action)
     file = parts.object(FileTable)
-    file["properties"]["daemon"] = parts.object(DaemonTable)
+    file["properties"]["daemon"] = daemon = parts.object(DaemonTable)
+    meaning = daemon["properties"]["tie_break"]["description"]
+    daemon["properties"]["tie_break"] = {"$ref": "#/$defs/verification", "description": meaning}
     file["properties"]["services"] |= {
         "propertyNames": {"pattern": f"^{NAME}$"},
         "additionalProperties": _one_of(CHECK, {name: f"service.{name}" for name in checks}),

@@ -61,7 +61,7 @@ def _strategy(reading: Reading, table: Mapping[str, Any], place: Place, owner: O
     typed = reading.typed(StrategyTable, table, place)
     faults = _faults(reading, table.get("faults"), (*place, "faults"), owner)
     steps = [_step(reading, step, (*place, "steps", i)) for i, step in _tables(table.get("steps"))]
-    verify = [_verification(reading, each, (*place, "verify", i), owner) for i, each in _tables(table.get("verify"))]
+    verify = [verification(reading, each, (*place, "verify", i), owner) for i, each in _tables(table.get("verify"))]
     if typed is None or None in steps or None in verify:
         return None
     _warn_of_useless_restarts(reading, table, place)
@@ -106,7 +106,8 @@ def _step(reading: Reading, table: Mapping[str, Any], place: Place) -> Step | No
     return Step(kind=typed["action"], action=action, timeout=typed.get("timeout", kind.default_timeout))
 
 
-def _verification(reading: Reading, table: Mapping[str, Any], place: Place, owner: Owner) -> Verification | None:
+def verification(reading: Reading, table: Mapping[str, Any], place: Place, owner: Owner) -> Verification | None:
+    """The further question that *table* says; ``None`` if it is wrong, which is then among the findings."""
     common, own = split(table, VerificationTable)
     typed = reading.typed(VerificationTable, common, place)
     name = table.get("check")

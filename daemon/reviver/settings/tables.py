@@ -12,7 +12,7 @@ from typing_extensions import TypedDict  # pydantic takes typing's own from Pyth
 from reviver.model.services import Criticality, Jitter, Mode
 from reviver.model.units import Seconds
 
-from .paths import absolute, listening_address, socket_path
+from .paths import absolute, anchor, listening_address, socket_path
 
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 """For every table, the kinds' too: no unknown keys, and nothing is turned silently into another type."""
@@ -72,6 +72,12 @@ class DaemonTable(TypedDict, total=False):
     """Attempts by reviver itself, over all services."""
     evidence_within: Seconds
     """How long taking evidence may delay a first step."""
+    suspect_share: Annotated[float, Field(gt=0, le=1)]
+    """Share of the hosts from which on their failing together makes reviver suspect itself and hold recovery."""
+    anchors: list[Annotated[str, AfterValidator(anchor)]]
+    """``HOST:PORT`` of what answers as long as this host has a network."""
+    tie_break: AnyTable
+    """A check by a second vantage: its healthy answer confirms that the failures seen from here are real."""
     approval_within: Duration
     """How long a request for approval holds."""
     freeze_file: Annotated[str, AfterValidator(absolute)]

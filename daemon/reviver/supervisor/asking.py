@@ -32,16 +32,12 @@ Wake = Callable[[Watched, str], None]
 class Asker:
     """Asks services, and knows nothing of what follows."""
 
-    def __init__(self, *, clock: Clock, emit: Emit, redact: Redactor, wake: Wake) -> None:
+    def __init__(self, *, clock: Clock, emit: Emit, redact: Redactor, wake: Wake, lag: LagMeter) -> None:
         self._clock = clock
         self._emit = emit
         self._redact = redact
         self._wake = wake
-        self._lag = LagMeter(clock, emit)
-
-    async def measure_lag(self) -> None:
-        """Watch reviver's own lateness, until cancelled: answers that it may have forged are void."""
-        await self._lag.run()
+        self._lag = lag  # answers that reviver's own lateness may have forged are void
 
     async def keep_open(self, watched: Watched, keeper: anyio.CancelScope) -> None:
         """Hold the check open, and again if it breaks, until *keeper* is cancelled."""

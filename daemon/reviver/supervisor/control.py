@@ -25,6 +25,10 @@ class SupervisorControl:
         """Every service, in the order of the settings."""
         return {name: self._view(watched) for name, watched in self._supervisor.watched.items()}
 
+    def observer_suspect(self) -> str:
+        """Why reviver suspects itself; empty if it doesn't."""
+        return self._supervisor.observer.suspicion.text
+
     def ready(self) -> str:
         """Why it isn't ready yet; empty when it is."""
         if self._supervisor.scribe.broken:

@@ -4,6 +4,7 @@ from collections import deque
 
 import anyio
 
+from reviver.core.suspicion import LATE_FROM, Doubt, late, suspended
 from reviver.model.events import Emit, LoopLagged
 from reviver.model.ports import Clock
 
@@ -22,6 +23,7 @@ class LagMeter:
         self._due: float | None = None
         self._suspended = 0.0
         """Seconds that this boot was suspended, as far as noted."""
+        self._noted: list[Doubt] = []
 
     async def run(self) -> None:
         """Measure until cancelled."""
@@ -31,6 +33,7 @@ class LagMeter:
             await anyio.sleep_until(self._due)
             now = self._clock.monotonic()
             asleep = self._asleep()
+            self._noted = self.doubts()
             self._suspended += asleep
             lag = now - self._due + max(0.0, asleep)
             if lag >= NOTED_FROM:
@@ -43,6 +46,17 @@ class LagMeter:
         overdue = 0.0 if self._due is None else max(0.0, now - self._due + self._asleep())
         noted = (lag for at, lag in reversed(self._notes) if at >= moment)
         return max(overdue, max(noted, default=0.0))
+
+    def doubts(self) -> list[Doubt]:
+        """What it holds against reviver: the last time that it was late, and that the host was suspended."""
+        now = self._clock.monotonic()
+        found = {doubt.reason: doubt for doubt in self._noted}
+        if self._due is not None:  # else it doesn't measure yet
+            overdue, asleep = now - self._due, self._asleep()
+            new = [late(overdue, at=now)] if overdue >= LATE_FROM else []
+            new += [suspended(asleep, at=now)] if asleep >= LATE_FROM else []
+            found |= {doubt.reason: doubt for doubt in new}
+        return list(found.values())
 
     def _asleep(self) -> float:
         """Seconds that the host was suspended since the last note."""

@@ -37,6 +37,10 @@ class Overseer(Protocol):
         """The services that it depends on, directly or not."""
         ...
 
+    def doubt(self, watched: Watched) -> str:
+        """Why reviver suspects itself where this service is concerned; empty if it doesn't."""
+        ...
+
     async def ask(self, watched: Watched, *, fresh: bool) -> Sample:
         """Ask the service now, and believe what follows."""
         ...
@@ -61,13 +65,14 @@ class WatchedPatient:
         return sample.result
 
     async def unmet_need(self) -> str | None:
-        """Which service that it depends on isn't up at this moment."""
+        """What reviver needs for acting by itself and hasn't at this moment."""
         for needed in self._overseer.needs(self._watched):
             if self._overseer.clock.monotonic() - needed.heard_at > NEEDS_FRESH:
                 await self._overseer.ask_out_of_turn(needed)
             if not needed.serves or needed.failing_since is not None:
                 return f"{needed.name}, which it needs, is {needed.state.belief.health}"
-        return None
+        doubt = self._overseer.doubt(self._watched)
+        return f"reviver suspects itself: {doubt}" if doubt else None
 
     async def evidence(self) -> Mapping[str, JsonValue]:
         """What a restart would destroy, within the policy's deadline."""

@@ -23,12 +23,13 @@ from reviver.model import journal as j
 from reviver.model.events import Blip, Emit, Frozen, HealthChanged, ServicesChanged
 from reviver.model.health import Health
 from reviver.model.incidents import REVIVER, AttemptRecord
-from reviver.model.ports import AttemptResult, Clock, Order, Outcome, Recoverer
+from reviver.model.ports import AttemptResult, Clock, Order, Outcome, Recoverer, Uplink
 from reviver.model.secrets import Redactor
 from reviver.model.services import DaemonPolicy, Service, Strategy
 
 from .asking import Asker
 from .freezing import BY_FILE
+from .observer import Observer
 from .patient import WatchedPatient
 from .schedule import Schedule
 from .surroundings import Surroundings, Use
@@ -57,6 +58,7 @@ class Supervisor:
         emit: Emit,
         recoverer: Recoverer,
         redact: Redactor,
+        uplink: Uplink,
         on_turn: Callable[[], None] = lambda: None,
     ) -> None:
         self.clock = clock
@@ -69,8 +71,11 @@ class Supervisor:
         self._emit = emit
         self._recoverer = recoverer
         self._on_turn = on_turn
-        self._asker = Asker(clock=clock, emit=emit, redact=redact, wake=self.wake)
-        self._surroundings = Surroundings(self.watched, emit)
+        self.observer = Observer(
+            self.watched, clock=clock, emit=emit, uplink=uplink, policy=lambda: self.policy, redact=redact
+        )
+        self._asker = Asker(clock=clock, emit=emit, redact=redact, wake=self.wake, lag=self.observer.lag)
+        self._surroundings = Surroundings(self.watched, self.observer)
         self._schedule: Schedule[Key] = Schedule()
         self._teller = Teller(clock, redact)
         self._frozen: dict[str, str] = {}
@@ -86,7 +91,7 @@ class Supervisor:
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Watch until cancelled. Started when every check is open and its first question is due."""
         async with anyio.create_task_group() as self._tasks:
-            self._tasks.start_soon(self._asker.measure_lag)
+            self._tasks.start_soon(self.observer.run)
             self._tasks.start_soon(self.scribe.run)
             for watched in self.watched.values():
                 self._begin(watched)
@@ -99,7 +104,7 @@ class Supervisor:
             for what, name in self._schedule.due(now):
                 if name in self.watched:
                     self._due(what, self.watched[name])
-            if self._surroundings.suspected and not self._surroundings.suspect(now):
+            if self.observer.eased():
                 self._look_at_all()
             self._on_turn()
             await self._schedule.wait(at_most=TURN_AT_LEAST)
@@ -255,6 +260,10 @@ class Supervisor:
         """The services that it depends on, directly or not."""
         return self._surroundings.dependencies(watched)
 
+    def doubt(self, watched: Watched) -> str:
+        """Why reviver suspects itself where this service is concerned; empty if it doesn't."""
+        return self.observer.against(watched)
+
     # ------------------------------------------------------------------------------------------- deciding
 
     def look(self, watched: Watched) -> None:
@@ -272,7 +281,6 @@ class Supervisor:
             frozen=self.frozen,
             journal_broken=self.scribe.broken,
             stopping=self.stopping,
-            now=self.clock.monotonic(),
         )
 
     def _believe(self, watched: Watched, state: decide.State) -> None:

@@ -4,13 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from reviver.core.guards import Situation
-from reviver.core.suspicion import Standing, Suspicion, suspect
-from reviver.model.events import Emit, ObserverSuspected
 from reviver.model.services import Budget, DaemonPolicy
 
+from .observer import Observer
 from .watched import Watched
-
-SUSPICION_FRESH = 0.5  # seconds for which a look at all services serves
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,15 +22,13 @@ class Use:
 class Surroundings:
     """Looks at all services together."""
 
-    def __init__(self, watched: Mapping[str, Watched], emit: Emit) -> None:
+    def __init__(self, watched: Mapping[str, Watched], observer: Observer) -> None:
         self._watched = watched
-        self._emit = emit
+        self._observer = observer
         self._uses: list[Use] = []
-        self._suspicion = Suspicion()
-        self._suspicion_at = float("-inf")
 
     def situation(
-        self, watched: Watched, policy: DaemonPolicy, *, frozen: str, journal_broken: str, stopping: bool, now: float
+        self, watched: Watched, policy: DaemonPolicy, *, frozen: str, journal_broken: str, stopping: bool
     ) -> Situation:
         """What is the case outside of *watched* now."""
         here: dict[str, list[float]] = {}
@@ -46,7 +41,7 @@ class Surroundings:
             running=tuple(each.name for each in self._watched.values() if each.running and each is not watched),
             used_at=[use.at for use in self._uses],
             used_here_at=here,
-            observer_suspect=self.suspect(now),
+            observer_suspect=self._observer.against(watched),
             frozen=frozen,
             journal_broken=journal_broken,
             stopping=stopping,
@@ -85,28 +80,6 @@ class Surroundings:
     def dependencies(self, watched: Watched) -> list[Watched]:
         """The services that it depends on, directly or not."""
         return [self._watched[name] for name in self._needed(watched)]
-
-    @property
-    def suspected(self) -> bool:
-        """Whether reviver suspects itself."""
-        return bool(self._suspicion.reason)
-
-    def suspect(self, now: float) -> str:
-        """Why reviver suspects itself; empty if it doesn't."""
-        if now - self._suspicion_at < SUSPICION_FRESH:
-            return self._suspicion.reason
-        self._suspicion_at = now
-        before = self._suspicion.reason
-        failing = {name for name, each in self._watched.items() if each.state.belief.failing_since is not None}
-        standings = [
-            Standing(hosts=each.hosts, failing=name in failing)
-            for name, each in self._watched.items()
-            if not failing & set(each.service.depends_on)
-        ]
-        self._suspicion = suspect(self._suspicion, standings, now=now)
-        if bool(before) != bool(self._suspicion.reason):
-            self._emit(ObserverSuspected(reason=self._suspicion.reason))
-        return self._suspicion.reason
 
 
 def _serves(other: Watched, since: float | None) -> bool:

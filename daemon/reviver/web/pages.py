@@ -99,7 +99,8 @@ class Pages:
 
     async def health(self, _request: Request) -> Response:
         """Every service. Always 200: the daemon is well when it can tell that others aren't."""
-        return await self._written(_health, (self._control.health(), self._control.frozen()))
+        shown = (self._control.health(), self._control.frozen(), self._control.observer_suspect())
+        return await self._written(_health, shown)
 
     async def approvals(self, _request: Request) -> Response:
         """What waits for a person's word."""
@@ -136,12 +137,13 @@ class Pages:
         return await anyio.to_thread.run_sync(write, what, limiter=self._lane)
 
 
-def _health(shown: tuple[Mapping[str, ServiceView], str]) -> Response:
-    views, frozen = shown
+def _health(shown: tuple[Mapping[str, ServiceView], str, str]) -> Response:
+    views, frozen, observer_suspect = shown
     return Json(
         {
             "frozen": frozen,
             "healthy": all(view.health == Health.UP for view in views.values()),
+            "observer_suspect": observer_suspect,
             "services": {name: service_json(view) for name, view in views.items()},
         }
     )
