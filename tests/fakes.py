@@ -366,7 +366,7 @@ def strategy(
 
 def service(target: Target, *strategies: Strategy, **settings: Any) -> Service:
     """The service *target* with a ladder of *strategies*."""
-    plain = Service(name=target.name, kind="scripted", check=target.check(), strategies=strategies)
+    plain = Service(name=target.name, kind="scripted", check=target.check(), strategies=strategies, settle=0.0)
     return replace(plain, **settings)
 
 

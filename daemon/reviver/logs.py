@@ -189,6 +189,7 @@ class _Narrator:
             e.JournalStateChanged: self._journal_state_changed,
             e.ObserverSuspected: self._observer_suspected,
             e.Frozen: lambda _event: None,  # told by `DaemonFrozen`
+            e.MaintenanceChanged: self._maintenance_changed,
             e.ServicesChanged: self._services_changed,
             e.ConfigReloaded: self._config_reloaded,
         }
@@ -237,6 +238,12 @@ class _Narrator:
             self._say("warning", "observer.suspected", reason=event.reason, confirmed=event.confirmed)
         else:
             self._say("info", "observer.trusted")
+
+    def _maintenance_changed(self, event: e.MaintenanceChanged) -> None:
+        if event.told:
+            self._say("info", "maintenance.began", service=event.service, window=event.told)
+        else:
+            self._say("info", "maintenance.ended", service=event.service)
 
     def _services_changed(self, event: e.ServicesChanged) -> None:
         for name in event.removed:

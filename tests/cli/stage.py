@@ -45,14 +45,14 @@ def services() -> dict[str, ServiceView]:
             attempt=2,
             strategy="restart",
         ),
-        "cache": view(),
+        "cache": view(maintenance_until=OPENED_AT + 4e9, maintenance="until 2152-12-12 04:00 CET: weekly vacuum"),
         "api": view(
             health="down",
             fault="dependency_reported_down",
             message="/api/health answers 503: db",
             held="db, which it depends on, is recovering",
         ),
-        "tasks": view(health="paused", paused_until=OPENED_AT + 4e9),
+        "tasks": view(health="paused", paused_until=OPENED_AT + 4e9, paused_by="ann", paused_reason="disk swap"),
         "mail": view(health="unknown", since=None, latency_seconds=None, checked_at=None),
     }
 

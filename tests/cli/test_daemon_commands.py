@@ -37,7 +37,9 @@ async def test_status_off_a_terminal_has_one_line_for_each_service_with_all_that
     ]
     assert lines[1].endswith(f'timeout: {MESSAGE}; attempt 2: strategy "restart"; incident {INCIDENT}')
     assert lines[3].endswith("held: db, which it depends on, is recovering")
-    assert "paused for another" in lines[4]
+    assert lines[2].endswith("MAINTENANCE until 2152-12-12 04:00 CET: weekly vacuum")
+    assert "paused by ann for another" in lines[4]
+    assert lines[4].endswith(": disk swap")
     assert lines[5].split() == ["mail", "unknown", "-", "-", "-"]
     assert told.err == "1 of 5 up\n"
 

@@ -50,6 +50,7 @@ def everything() -> Iterator[e.Event]:
     yield j.IncidentEscalated(service="cache", incident="cache-1", reason="nothing is left")
     yield from _people("cache", "cache-1")
     yield e.Frozen(reason="frozen by ann: a bad feeling")
+    yield e.MaintenanceChanged(service="cache", told="until 04:00: storage upgrade")
     yield e.LoopLagged(seconds=0.4)
     yield e.ConfigReloaded(error="")
 

@@ -325,7 +325,7 @@ def test_every_event_is_either_counted_or_known_not_to_be(metrics: Metrics) -> N
     told_by_others |= {j.ServicePaused, j.ServiceResumed, j.RecoveryOrdered, j.RecoveryPlanned}
     told_by_others |= {j.DaemonFrozen, j.DaemonThawed}  # by `Frozen`
     events = {e.Checked, e.HealthChanged, e.Blip, e.LoopLagged, e.JournalStateChanged, e.ObserverSuspected}
-    events |= {e.Frozen, e.ServicesChanged, e.ConfigReloaded, *j.ENTRY_TYPES}
+    events |= {e.Frozen, e.MaintenanceChanged, e.ServicesChanged, e.ConfigReloaded, *j.ENTRY_TYPES}
     assert set(metrics._handlers) == events - told_by_others
 
 

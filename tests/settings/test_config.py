@@ -21,6 +21,7 @@ from reviver.settings.tables import (
     BudgetTable,
     DaemonTable,
     FlappingTable,
+    MaintenanceTable,
     ServiceTable,
     StepTable,
     StrategyTable,
@@ -90,6 +91,7 @@ def _documented(heading: str) -> dict[str, tuple[str, str, str]]:
 
 SECTIONS = {
     "`[daemon]`": DaemonTable,
+    "`[[maintenance]]`": MaintenanceTable,
     "`[services.NAME]`": ServiceTable,
     "`[[services.NAME.recovery]]`": StrategyTable,
     "`steps`": StepTable,
@@ -104,7 +106,7 @@ SECTIONS = {
 def test_every_key_is_documented_with_its_type_and_a_reason_and_no_other_is(heading: str) -> None:
     rows = _documented(heading)
     extra = {CHECK, LENDER} if SECTIONS[heading] is ServiceTable else set()
-    assert rows.keys() == SECTIONS[heading].__annotations__.keys() | extra
+    assert rows.keys() == {key.rstrip("_") for key in SECTIONS[heading].__annotations__} | extra
     for key, (type_, _, why) in rows.items():
         assert type_.strip(), key
         assert len(why) > 10, key
@@ -125,6 +127,7 @@ def _schema_of(table: type) -> dict[str, Any]:
     definitions = made["$defs"]
     found: dict[str, Any] = {
         "DaemonTable": made["properties"]["daemon"],
+        "MaintenanceTable": made["properties"]["maintenance"]["items"],
         "ServiceTable": definitions["service.redis"],
         "StrategyTable": definitions["strategy.redis"],
         "StepTable": definitions["step.wait"],

@@ -129,7 +129,8 @@ class World:
         assert self.acting == [], "two at once"
         assert self.life is not None
         watched = self.life.watched[name]
-        assert not (watched.paused_until or 0.0) > self.stage.clock.wall(), "acted on what a person has paused"
+        paused = watched.pause is not None and watched.pause.until > self.stage.clock.wall()
+        assert not paused, "acted on what a person has paused"
         assert action.effect is not Effect.DESTRUCTIVE or not action.undone, "repeated blindly what may have happened"
         started = next(entry for entry in reversed(mine) if isinstance(entry, j.AttemptStarted))
         if started.by != REVIVER:

@@ -46,6 +46,10 @@ async def test_health_shows_every_service_in_the_order_of_the_settings() -> None
         "strategy": "",
         "depends_on": [],
         "paused_until": None,
+        "paused_by": "",
+        "paused_reason": "",
+        "maintenance_until": None,
+        "maintenance": "",
         "details": {},
     }
 

@@ -53,7 +53,10 @@ def _told(service: dict[str, Any], now: float) -> list[str]:
     if service["attempt"]:
         lines.append(f'attempt {service["attempt"]}: strategy "{service["strategy"]}"')
     if service["paused_until"] is not None:
-        lines.append(f"paused for another {seconds(service['paused_until'] - now)}")
+        why = f": {service['paused_reason']}" if service["paused_reason"] else ""
+        lines.append(f"paused by {service['paused_by']} for another {seconds(service['paused_until'] - now)}{why}")
+    if service["maintenance_until"] is not None:
+        lines.append(f"MAINTENANCE {service['maintenance']}")
     if service["held"]:
         lines.append(f"held: {service['held']}")
     if service["incident"]:

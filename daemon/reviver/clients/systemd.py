@@ -46,6 +46,9 @@ _EXIT_CODES: Final = {  # systemd's own, systemd.exec(5)
 }
 
 
+_GENERATED: Final = "/run/systemd/generator"  # and generator.early, generator.late
+
+
 class SystemdError(Exception):
     """systemd can't be asked, or refused; the text is a line for an operator."""
 
@@ -139,6 +142,37 @@ async def unit_state(unit: str, *, timeout: float = 2.0) -> UnitState:  # noqa: 
         can_reload=found.get("CanReload") == "yes",
         is_oneshot=found.get("Type") == "oneshot",
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitFiles:
+    """The files that make a unit what it is."""
+
+    paths: tuple[str, ...]
+    """Its unit file, the drop-ins, the programs that it starts; not what generators write anew at each boot."""
+    reload_due: bool
+    """Whether they were changed and systemd has not read them since."""
+
+
+async def unit_files(unit: str, *, timeout: float = 2.0) -> UnitFiles:  # noqa: ASYNC109  said in the error
+    """
+    The files of *unit*; of one that isn't there, none.
+
+    Raises:
+        SystemdError: systemd did not answer.
+    """
+    properties = "FragmentPath,DropInPaths,ExecStart,NeedDaemonReload"
+    ended = await _ask(["systemctl", "show", f"--property={properties}", "--", unit], timeout=timeout)
+    if ended.exit_code != 0:
+        raise SystemdError(f"systemd does not tell of {unit}: {_first_line(ended)}")
+    lines = [line.partition("=")[::2] for line in ended.stdout.splitlines()]
+    found = dict(lines)
+    paths = [found.get("FragmentPath", ""), *found.get("DropInPaths", "").split()]
+    for name, value in lines:
+        if name == "ExecStart":  # once for each command: { path=/bin/x ; argv[]=… }
+            paths += re.findall(r"\{ path=(.*?) ; argv", value)
+    own = [path for path in paths if path.startswith("/") and not path.startswith(_GENERATED)]
+    return UnitFiles(paths=tuple(own), reload_due=found.get("NeedDaemonReload") == "yes")
 
 
 async def order(verb: str, unit: str) -> None:

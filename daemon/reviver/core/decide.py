@@ -603,7 +603,7 @@ def _escalate(state: State, trouble: Trouble, why: str, reason: str, *, now: flo
 
 def _hold(state: State, trouble: Trouble, strategy: str, held: Held) -> Decision:
     look: tuple[Command, ...] = () if held.until is None else (LookAt(held.until),)
-    if trouble.held == (held.guard, strategy):
-        return state, look
+    if trouble.held == (held.guard, strategy):  # told already; what it says of times goes on
+        return replace(state, trouble=replace(trouble, held_reason=held.reason)), look
     trouble = replace(trouble, held=(held.guard, strategy), held_reason=held.reason)
     return replace(state, trouble=trouble), (Hold(held), *look)

@@ -17,6 +17,17 @@ APPROVAL = "approval"
 OBSERVE = "observe"
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Not now."""
+
+    guard: str
+    """A stable word, for metrics."""
+    reason: str
+    until: float | None = None
+    """When to look again, if that is known; else when something changes."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
     """What is the case outside of the one service, as far as it bears on acting."""
@@ -30,23 +41,14 @@ class Situation:
     """When reviver made attempts, for any service; oldest first."""
     used_here_at: Mapping[str, Sequence[float]] = field(default_factory=dict)
     """The same for this service alone, by the strategy's name."""
+    stand_down: Held | None = None
+    """Others are at work on the service: in a maintenance window, under a lock, with a deploy."""
     observer_suspect: str = ""
     frozen: str = ""
     """Why everything is held, if a person has frozen reviver."""
     journal_broken: str = ""
     stopping: bool = False
     """The daemon is about to end."""
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """Not now."""
-
-    guard: str
-    """A stable word, for metrics."""
-    reason: str
-    until: float | None = None
-    """When to look again, if that is known; else when something changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,8 @@ def may_act(service: Service, strategy: Strategy, situation: Situation, *, now: 
     held = hard_stop(situation) or _policy(service, strategy, situation) or dependency_down(service, situation)
     if held is not None:
         return held
+    if situation.stand_down is not None:
+        return situation.stand_down
     if situation.observer_suspect:
         return Held("observer", situation.observer_suspect)
     if len(situation.running) >= situation.policy.at_once:

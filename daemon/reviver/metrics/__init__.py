@@ -65,6 +65,7 @@ class Metrics:
             e.JournalStateChanged: lambda event: self._journal_writable.set(event.writable),
             e.ObserverSuspected: self._observer_suspected,
             e.Frozen: lambda event: self._frozen.set(bool(event.reason)),
+            e.MaintenanceChanged: self._maintenance_changed,
             e.ServicesChanged: self._services_changed,
             e.ConfigReloaded: self._config_reloaded,
             j.IncidentOpened: self._incident_opened,
@@ -220,6 +221,11 @@ class Metrics:
         row = self._services.get(event.service)
         if row is not None:
             row.blips += 1
+
+    def _maintenance_changed(self, event: e.MaintenanceChanged) -> None:
+        row = self._services.get(event.service)
+        if row is not None:
+            row.maintenance = bool(event.told)
 
     def _services_changed(self, event: e.ServicesChanged) -> None:
         added = dict(event.added)

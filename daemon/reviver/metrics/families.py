@@ -60,6 +60,7 @@ class ServiceCounts:
     """Unix time; ``None`` until first asked."""
     health: Health = Health.UNKNOWN
     fault: str = ""
+    maintenance: bool = False
     incident: IncidentState | None = None
     """Only while it is open or handed over."""
     retry_at: float | None = None
@@ -152,6 +153,12 @@ def health(page: Page, rows: Rows) -> None:
         "gauge",
         "1 for the fault of a service that fails, else absent.",
         ((f"{row.label},{label_pair('fault', row.fault)}", 1) for row in rows if row.fault),
+    )
+    page.by_service(
+        "reviver_service_maintenance",
+        "gauge",
+        "Whether a maintenance window is under way, so that recovery is held: 1 or 0.",
+        ((row.label, int(row.maintenance)) for row in rows),
     )
     page.by_service(
         "reviver_blips_total",

@@ -28,6 +28,12 @@ class ServiceView:
     strategy: str = ""
     depends_on: tuple[str, ...] = ()
     paused_until: float | None = None
+    paused_by: str = ""
+    paused_reason: str = ""
+    maintenance_until: float | None = None
+    """Unix time at which the maintenance window ends that is under way."""
+    maintenance: str = ""
+    """The same for a person, with what it is for."""
     details: Mapping[str, JsonValue] = field(default_factory=lambda: NOTHING)
 
 

@@ -83,6 +83,15 @@ class Frozen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MaintenanceChanged:
+    """A service's maintenance window has begun or ended."""
+
+    service: str
+    told: str
+    """Until when it lasts, and what for; empty when it is over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServicesChanged:
     """The set of watched services, at the start and after a reload."""
 
@@ -107,6 +116,7 @@ Event = (
     | JournalStateChanged
     | ObserverSuspected
     | Frozen
+    | MaintenanceChanged
     | ServicesChanged
     | ConfigReloaded
     | Entry

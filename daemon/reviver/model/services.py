@@ -141,6 +141,44 @@ class Service:
     """The systemd unit that runs it on this host, for certain evidence."""
     pidfile: str | None = None
     """A file whose first line is its main process's pid on this host, for certain evidence."""
+    lock_file: str | None = None
+    """While it exists and is young, somebody is at work on the service."""
+    deployed: tuple[str, ...] = ()
+    """Paths that a deploy changes."""
+    container: str | None = None
+    """The Docker container that runs it on this host; a deploy makes it anew."""
+    settle: float = 600.0
+    """Seconds for which a change of its unit, its container or its ``deployed`` paths is its deployer's business."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Once:
+    """From one moment to another; Unix time."""
+
+    begins: float
+    until: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recurring:
+    """By the calendar."""
+
+    cron: str
+    """When it begins, in five fields."""
+    lasting: float
+    """Seconds."""
+    timezone: str = ""
+    """An IANA name; empty: this host's own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Maintenance:
+    """A time in which people work on services, so that recovery leaves them alone."""
+
+    when: Once | Recurring
+    services: tuple[str, ...] = ()
+    """None: all."""
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,3 +201,8 @@ class DaemonPolicy:
     """``host:port`` of what answers as long as this host has a network."""
     tie_break: Verification | None = None
     """A second vantage, whose healthy answer confirms that failures seen from here are real."""
+    lock_file: str | None = None
+    """While it exists and is young, somebody is at work on this host: on any service."""
+    lock_expires: float = 3600.0
+    """Seconds after its last change from which a lock file counts as forgotten."""
+    maintenance: tuple[Maintenance, ...] = ()

@@ -35,17 +35,17 @@ def _own_meanings(kind: type) -> Mapping[str, str]:
         return {}
     rows = source.splitlines()
     [body] = [node.body for node in ast.parse(source).body if isinstance(node, ast.ClassDef)]
-    found = {}
+    found = {}  # a key that Python can't spell has an underscore at its end there
     for node, below in zip(body, [*body[1:], None], strict=True):
         if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
             continue
         match below:
             case ast.Expr(value=ast.Constant(value=str(text))):
-                found[node.target.id] = _prose(inspect.cleandoc(text))
+                found[node.target.id.rstrip("_")] = _prose(inspect.cleandoc(text))
             case _:
                 comment = re.search(r"#\s*(?!noqa)(.+)", rows[(node.end_lineno or 1) - 1][node.end_col_offset or 0 :])
                 if comment:
-                    found[node.target.id] = _prose(comment[1])
+                    found[node.target.id.rstrip("_")] = _prose(comment[1])
     return found
 
 

@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import date, time
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +12,7 @@ from reviver.model.secrets import Resolver, Secret
 from reviver.model.services import Budget, DaemonPolicy, Service, Verification
 
 from .known import KnownKinds
+from .maintenance import maintenance
 from .paths import FREEZE_NAME, control_socket, socket_path, state_dir
 from .places import lines
 from .problems import Place, Problem, SettingsError, key, values
@@ -101,10 +102,12 @@ def parse(
     reading.typed(FileTable, written, ())
     daemon = _daemon(reading, _table(written, "daemon"), environ)
     found = services(reading, _table(written, "services"))
+    windows = maintenance(reading, written.get("maintenance"), _table(written, "services").keys())
     _warn(reading, written)
     problems, warnings = _placed(reading, text, path)
     if problems or daemon is None:
         raise SettingsError(problems)
+    daemon = replace(daemon, policy=replace(daemon.policy, maintenance=windows))
     secrets = tuple(reading.secrets.values())
     return Settings(path=path, daemon=daemon, services=found, secrets=secrets, warnings=warnings)
 

@@ -26,6 +26,7 @@ from .tables import (
     BudgetTable,
     DaemonTable,
     FileTable,
+    MaintenanceTable,
     ServiceTable,
     StepTable,
     StrategyTable,
@@ -67,6 +68,7 @@ def schema(kinds: KnownKinds) -> Schema:
     file["properties"]["daemon"] = daemon = parts.object(DaemonTable)
     meaning = daemon["properties"]["tie_break"]["description"]
     daemon["properties"]["tie_break"] = {"$ref": "#/$defs/verification", "description": meaning}
+    file["properties"]["maintenance"]["items"] = parts.object(MaintenanceTable)
     file["properties"]["services"] |= {
         "propertyNames": {"pattern": f"^{NAME}$"},
         "additionalProperties": _one_of(CHECK, {name: f"service.{name}" for name in checks}),
@@ -95,7 +97,7 @@ class _Parts:
     """The schemas of all tables and kinds, made together so that what they share has one name."""
 
     def __init__(self, kinds: Iterable[type]) -> None:
-        tables = (FileTable, DaemonTable, BudgetTable, ServiceTable, StrategyTable, BackoffTable)
+        tables = (FileTable, DaemonTable, MaintenanceTable, BudgetTable, ServiceTable, StrategyTable, BackoffTable)
         classes = [*tables, StepTable, VerificationTable, *kinds]
         self._names, made = TypeAdapter.json_schemas([(each, "validation", adapter(each)) for each in classes])
         self._definitions = {name: _plain(each) for name, each in made["$defs"].items()}

@@ -59,7 +59,8 @@ def _service(reading: Reading, name: str, tables: Mapping[str, Any]) -> Service 
         return None
     _warn_of_haste(reading, typed, place)
     typed.pop("recovery", None)
-    typed["depends_on"] = tuple(typed.get("depends_on", ()))
+    for key in ("depends_on", "deployed"):
+        typed[key] = tuple(typed.get(key, ()))
     if "budgets" in typed:
         typed["budgets"] = tuple(Budget(**budget) for budget in typed["budgets"])
     if "flapping" in typed:

@@ -12,6 +12,7 @@ from typing_extensions import TypedDict  # pydantic takes typing's own from Pyth
 from reviver.model.services import Criticality, Jitter, Mode
 from reviver.model.units import Seconds
 
+from .moments import five_fields, known_zone, unix_time
 from .paths import absolute, anchor, listening_address, socket_path
 
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
@@ -40,6 +41,8 @@ class FileTable(TypedDict, total=False):
     """The daemon itself, and what holds for all services together."""
     services: dict[str, AnyTable]
     """What is kept alive, by name."""
+    maintenance: list[AnyTable]
+    """When people work on services, and recovery leaves them alone."""
 
 
 @with_config(STRICT)
@@ -82,6 +85,10 @@ class DaemonTable(TypedDict, total=False):
     """How long a request for approval holds."""
     freeze_file: Annotated[str, AfterValidator(absolute)]
     """While this file is there, reviver does nothing but watch and tell."""
+    lock_file: Annotated[str, AfterValidator(absolute)]
+    """While this file exists and is young, nothing is recovered: somebody deploys on this host."""
+    lock_expires: Duration
+    """How long after its last change a lock file counts as forgotten."""
 
 
 @with_config(STRICT)
@@ -92,6 +99,26 @@ class FlappingTable(TypedDict):
     """Falls, the latest included."""
     within: Duration
     """Length of the sliding window."""
+
+
+@with_config(STRICT)
+class MaintenanceTable(TypedDict, total=False):
+    """A time in which people work on services, and recovery leaves them alone: once, or by cron."""
+
+    services: list[str]
+    """Which services; none named: all."""
+    from_: Annotated[str, AfterValidator(unix_time), Field(alias="from")]
+    """When it begins, once: a time with its offset, such as `"2026-12-01T02:00:00+01:00"`."""
+    until: Annotated[str, AfterValidator(unix_time)]
+    """When it ends."""
+    cron: Annotated[str, AfterValidator(five_fields)]
+    """When it begins, again and again: minute, hour, day of the month, month, day of the week, as in crontab(5)."""
+    lasting: Duration
+    """How long it lasts each time."""
+    timezone: Annotated[str, AfterValidator(known_zone)]
+    """Where ``cron`` is told: an IANA name, such as `"Europe/Berlin"`; unset: this host's own."""
+    reason: Annotated[str, Field(max_length=500)]
+    """What for; shown wherever it holds recovery."""
 
 
 @with_config(STRICT)
@@ -130,6 +157,14 @@ class ServiceTable(TypedDict, total=False):
     """The systemd unit that runs it on this host: its end is certain evidence, seen at once."""
     pidfile: Annotated[str, AfterValidator(absolute)]
     """File whose first line is the pid of its main process on this host: as ``unit``, where there is no unit."""
+    lock_file: Annotated[str, AfterValidator(absolute)]
+    """While this file exists and is young, the service isn't recovered: somebody deploys it."""
+    deployed: list[Annotated[str, AfterValidator(absolute)]]
+    """Paths that a deploy changes, such as the link to the current release."""
+    container: Annotated[str, Field(min_length=1)]
+    """The Docker container that runs it on this host: one that was made moments ago is a deploy."""
+    settle: Seconds
+    """How long after a change of its unit, container or ``deployed`` paths recovery leaves it to its deployer."""
     recovery: list[AnyTable]
     """The ladder: strategies in order, gentlest first."""
 

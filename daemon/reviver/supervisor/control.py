@@ -147,7 +147,7 @@ class SupervisorControl:
         wall_minus_monotonic = clock.wall() - clock.monotonic()
         trouble = watched.state.trouble
         live = trouble if trouble is not None and trouble.open else None
-        fault = belief.fault
+        fault, pause, window = belief.fault, watched.pause, self._supervisor.stand_down.maintenance(watched.name)
         unknown = result.unknown if result is not None and result.unknown else ""
         return ServiceView(
             kind=watched.service.kind,
@@ -163,6 +163,10 @@ class SupervisorControl:
             attempt=watched.attempt,
             strategy=live.running if live is not None else "",
             depends_on=watched.service.depends_on,
-            paused_until=watched.paused_until,
+            paused_until=None if pause is None else pause.until,
+            paused_by="" if pause is None else pause.by,
+            paused_reason="" if pause is None else pause.reason,
+            maintenance_until=None if window is None else window.until,
+            maintenance="" if window is None else window.told,
             details={} if result is None else result.details,
         )

@@ -10,6 +10,7 @@ import hmac
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import anyio
 import anyio.abc
@@ -32,6 +33,7 @@ from .freezing import BY_FILE
 from .observer import Observer
 from .patient import WatchedPatient
 from .schedule import Schedule
+from .standdown import StandDown
 from .surroundings import Surroundings, Use
 from .telling import Teller
 from .watched import Process, Watched
@@ -76,12 +78,13 @@ class Supervisor:
         )
         self._asker = Asker(clock=clock, emit=emit, redact=redact, wake=self.wake, lag=self.observer.lag)
         self._surroundings = Surroundings(self.watched, self.observer)
+        self.stand_down = StandDown(clock=clock, emit=emit, redact=redact, policy=policy)
         self._schedule: Schedule[Key] = Schedule()
         self._teller = Teller(clock, redact)
         self._frozen: dict[str, str] = {}
         """Why everything is held, by who froze it."""
-        self._pauses: dict[str, float] = {}
-        """Unix time until which each service is paused, whether the settings name it or not."""
+        self._pauses: dict[str, j.ServicePaused] = {}
+        """The pause of each service, whether the settings name it or not."""
         self._idle = anyio.Event()
         self._tasks: anyio.abc.TaskGroup
         self._add(services)
@@ -104,6 +107,8 @@ class Supervisor:
             for what, name in self._schedule.due(now):
                 if name in self.watched:
                     self._due(what, self.watched[name])
+            if self.stand_down.windows_changed(self.watched):
+                self._look_at_all()
             if self.observer.eased():
                 self._look_at_all()
             self._on_turn()
@@ -149,6 +154,7 @@ class Supervisor:
     def replace_services(self, services: Mapping[str, Service], policy: DaemonPolicy) -> None:
         """Put new settings in force: what is unchanged is left alone, attempts under way are left to end."""
         self.policy = policy
+        self.stand_down.policy_is(policy)
         removed = [name for name in self.watched if name not in services]
         for name in removed:
             self._remove(self.watched[name])
@@ -160,8 +166,9 @@ class Supervisor:
         self._add(fresh)
         for name in fresh:
             self._begin(self.watched[name])
-            if self._pauses.get(name, 0.0) > self.clock.wall():  # it was here before
-                self.paused(self.watched[name], until=self._pauses[name])
+            pause = self._pauses.get(name)
+            if pause is not None and pause.until > self.clock.wall():  # it was here before
+                self.paused(self.watched[name], pause)
         self._emit(ServicesChanged(added=(), removed=tuple(removed)))
         self._look_at_all()
 
@@ -271,6 +278,8 @@ class Supervisor:
         trouble = watched.state.trouble
         if watched.state.belief.health is Health.UP and (trouble is None or not trouble.open):
             return  # nearly always
+        if self.stand_down.wants(watched):
+            self._tasks.start_soon(partial(self.stand_down.attend, watched, current=self.watched))
         now = self.clock.monotonic()
         self._apply(watched, decide.consider(watched.state, watched.service, self._situation(watched), now=now))
 
@@ -279,6 +288,7 @@ class Supervisor:
             watched,
             self.policy,
             frozen=self.frozen,
+            stand_down=self.stand_down.held(watched),
             journal_broken=self.scribe.broken,
             stopping=self.stopping,
         )
@@ -418,25 +428,24 @@ class Supervisor:
     async def pause(self, watched: Watched, *, by: str, reason: str, seconds: float) -> None:
         """Keep hands off the service; raises ``JournalError`` if the journal can't keep it."""
         until = self.clock.wall() + seconds
-        await self.scribe.commit(
-            j.ServicePaused(
-                service=watched.name, incident=watched.incident, by=by, reason=self.redact(reason), until=until
-            )
+        pause = j.ServicePaused(
+            service=watched.name, incident=watched.incident, by=by, reason=self.redact(reason), until=until
         )
-        self.paused(watched, until=until)
+        await self.scribe.commit(pause)
+        self.paused(watched, pause)
 
-    def paused(self, watched: Watched, *, until: float) -> None:
+    def paused(self, watched: Watched, pause: j.ServicePaused) -> None:
         """Let the pause that stands in the journal hold."""
         now = self.clock.monotonic()
-        watched.paused_until = self._pauses[watched.name] = until
-        self._schedule.put(("unpause", watched.name), now + max(0.0, until - self.clock.wall()))
+        watched.pause = self._pauses[watched.name] = pause
+        self._schedule.put(("unpause", watched.name), now + max(0.0, pause.until - self.clock.wall()))
         self._believe(watched, decide.on_pause(watched.state, now=now))
 
     def resume(self, watched: Watched, *, by: str) -> None:
         """End the pause."""
         self.scribe.record(j.ServiceResumed(service=watched.name, incident=watched.incident, by=by))
         self._schedule.drop(("unpause", watched.name))
-        watched.paused_until = None
+        watched.pause = None
         self._pauses.pop(watched.name, None)
         self._believe(watched, decide.on_resume(watched.state, now=self.clock.monotonic()))
         self.wake(watched, "resumed")

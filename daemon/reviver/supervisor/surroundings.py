@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from reviver.core.guards import Situation
+from reviver.core.guards import Held, Situation
 from reviver.model.services import Budget, DaemonPolicy
 
 from .observer import Observer
@@ -28,7 +28,14 @@ class Surroundings:
         self._uses: list[Use] = []
 
     def situation(
-        self, watched: Watched, policy: DaemonPolicy, *, frozen: str, journal_broken: str, stopping: bool
+        self,
+        watched: Watched,
+        policy: DaemonPolicy,
+        *,
+        stand_down: Held | None,
+        frozen: str,
+        journal_broken: str,
+        stopping: bool,
     ) -> Situation:
         """What is the case outside of *watched* now."""
         here: dict[str, list[float]] = {}
@@ -41,6 +48,7 @@ class Surroundings:
             running=tuple(each.name for each in self._watched.values() if each.running and each is not watched),
             used_at=[use.at for use in self._uses],
             used_here_at=here,
+            stand_down=stand_down,
             observer_suspect=self._observer.against(watched),
             frozen=frozen,
             journal_broken=journal_broken,

@@ -11,6 +11,7 @@ from reviver.core.health import Sample
 from reviver.model.checks import CheckResult, Probe
 from reviver.model.faults import Fault
 from reviver.model.health import Health
+from reviver.model.journal import ServicePaused
 from reviver.model.secrets import Redactor
 from reviver.model.services import Service
 
@@ -63,8 +64,7 @@ class Watched:
     """When another main process than before was seen."""
     samples: deque[Sample] = field(default_factory=lambda: deque(maxlen=SAMPLES_KEPT))
     """The latest answers since it began to fail, for people."""
-    paused_until: float | None = None
-    """Unix time."""
+    pause: ServicePaused | None = None
     removed: bool = False
     """Whether the settings no longer name it; it goes when its attempt has ended."""
 
