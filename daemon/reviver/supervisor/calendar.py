@@ -74,7 +74,11 @@ def _window(when: Once | Recurring) -> Window:
 
 
 def _moment(wall: float, where: tzinfo | None) -> datetime:
-    return datetime.fromtimestamp(min(max(wall, 0.0), LATEST), where)
+    return datetime.fromtimestamp(_bounded(wall), where)
+
+
+def _bounded(wall: float) -> float:
+    return min(max(wall, 0.0), LATEST)
 
 
 class Single:
@@ -103,6 +107,7 @@ class Repeated:
 
     def ends(self, wall: float) -> float | None:
         """When the window that began last ends, if that is yet to come."""
+        wall = _bounded(wall)
         if not self._last <= wall < self._next:
             self._reckon(wall)
         ends = self._last + self._lasting
