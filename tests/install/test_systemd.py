@@ -219,6 +219,7 @@ LAMP = """
     interval = "500ms"
     confirm  = "50ms"
     unit     = "lamp.service"
+    settle   = "0s"  # it was made a moment ago
 
     [[services.lamp.recovery]]
     name    = "restart"
@@ -228,9 +229,9 @@ LAMP = """
 
 
 @asynccontextmanager
-async def watching_a_lamp(program: Path, unit: str) -> AsyncIterator[Host]:
+async def watching_a_lamp(program: Path, unit: str, settings: str = LAMP) -> AsyncIterator[Host]:
     """A host whose daemon may restart ``lamp.service`` by the shipped polkit rule, and watches it."""
-    async with installed(program, LAMP) as host:
+    async with installed(program, settings) as host:
         await host("sed -i 's/redis-server.service/lamp.service/' /etc/polkit-1/rules.d/50-reviver.rules")
         await host.put("/run/systemd/system/lamp.service", unit)
         await host("systemctl daemon-reload; systemctl start lamp reviver")
@@ -243,6 +244,22 @@ async def test_a_killed_unit_is_restarted_and_the_incident_closed(program: Path)
         await host("systemctl kill --signal KILL lamp")
         await host.recovered_by("restart")
         assert await host("systemctl is-active lamp") == "active"
+
+
+async def test_a_unit_that_was_changed_moments_ago_is_left_to_its_deployer_until_it_has_settled(program: Path) -> None:
+    settling = LAMP.replace('"0s"', '"20s"')
+    async with watching_a_lamp(program, "[Service]\nExecStart=sleep infinity\n", settling) as host:
+        drop_in = "/etc/systemd/system/lamp.service.d/deploy.conf"
+        await host.put(drop_in, "[Service]\nEnvironment=RELEASE=2\n")
+        await host("systemctl daemon-reload; systemctl kill --signal KILL lamp")
+
+        async def held() -> bool:
+            lamp = (await host.told("status"))["services"]["lamp"]
+            return f"unit lamp.service was changed ({drop_in})" in lamp["held"] and "deployer" in lamp["held"]
+
+        await until(held, within=15.0, what="it is held")
+        assert await host("systemctl is-active lamp || true") == "failed"
+        await host.recovered_by("restart")
 
 
 async def test_a_unit_that_systemd_has_given_up_is_brought_back(program: Path) -> None:

@@ -9,7 +9,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import anyio
 import pytest
 
 from reviver.actions.systemd import Reload, Restart, Start, Stop
-from reviver.clients import process, systemd
+from reviver.clients import files, process, systemd
 from reviver.model.actions import Action, ActionContext, ActionError, Reconciled
 from reviver.model.faults import JsonValue
 from servers import until
@@ -342,3 +343,51 @@ async def test_the_evidence_has_the_units_state_and_its_last_words() -> None:
 async def test_a_systemd_that_hangs_is_not_waited_for() -> None:
     with pytest.raises(systemd.SystemdError, match=r"no answer to systemctl show within 0 s"):
         await systemd.unit_state("dbus.service", timeout=0.0)
+
+
+async def test_the_files_of_a_unit_are_its_own_its_drop_ins_and_what_it_starts(tmp_path: Path) -> None:
+    program = tmp_path / "a program"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    commands = f'ExecStart="{program}" --with "an argument"\nExecStart=/bin/true'
+    unit = make_unit(f"Type=oneshot\nRemainAfterExit=yes\n{commands}")
+    systemctl("start", unit)
+    drop_in = UNITS / f"{unit}.d" / "more.conf"
+    drop_in.parent.mkdir()
+    drop_in.write_text("[Service]\nEnvironment=X=1\n")
+    assert (await systemd.unit_files(unit)).reload_due
+    systemctl("daemon-reload")
+    found = await systemd.unit_files(unit)
+    assert not found.reload_due
+    assert set(found.paths) == {str(UNITS / unit), str(drop_in), str(program), "/bin/true"}
+
+
+async def test_a_unit_that_is_not_there_has_no_files() -> None:
+    assert await systemd.unit_files("gone.service") == systemd.UnitFiles(paths=(), reload_due=False)
+
+
+@pytest.fixture
+def generated() -> Iterator[str]:
+    """A unit that a generator writes at each reload."""
+    generator = Path("/run/systemd/system-generators/reviver-test")
+    generator.parent.mkdir(parents=True, exist_ok=True)
+    generator.write_text('#!/bin/sh\nprintf "[Service]\\nExecStart=/bin/true\\n" >"$1/reviver-test-made.service"\n')
+    generator.chmod(0o755)
+    systemctl("daemon-reload")
+    yield "reviver-test-made.service"
+    generator.unlink()
+    systemctl("daemon-reload")
+
+
+async def test_what_a_generator_writes_at_each_reload_is_no_deploy(generated: str) -> None:
+    assert (await systemd.unit_state(generated)).load_state == "loaded"
+    assert (await systemd.unit_files(generated)).paths == ("/bin/true",)
+
+
+async def test_a_unit_changed_moments_ago_is_known_as_such() -> None:
+    unit = sleeper()
+    paths = (await systemd.unit_files(unit)).paths
+    latest = files.newest(paths, files.installed_at)
+    assert latest is not None
+    assert latest[1] == str(UNITS / unit)
+    assert time.time() - latest[0] < 30  # noqa: TID251  compared with a file's time
