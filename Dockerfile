@@ -12,7 +12,7 @@ RUN /opt/reviver/bin/pip install --no-cache-dir --no-deps /src \
 
 FROM debian:bookworm-slim
 RUN apt-get update \
- && apt-get install --yes --no-install-recommends python3 ca-certificates \
+ && apt-get install --yes --no-install-recommends python3 ca-certificates tzdata \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt /var/log/apt /var/log/dpkg.log \
  && useradd --system --uid 7337 --home-dir /var/lib/reviver --shell /usr/sbin/nologin reviver \
  && install -d -o reviver -g reviver -m 700 /var/lib/reviver \

@@ -355,11 +355,12 @@ async def test_the_files_of_a_unit_are_its_own_its_drop_ins_and_what_it_starts(t
     drop_in = UNITS / f"{unit}.d" / "more.conf"
     drop_in.parent.mkdir()
     drop_in.write_text("[Service]\nEnvironment=X=1\n")
-    assert (await systemd.unit_files(unit)).reload_due
     systemctl("daemon-reload")
     found = await systemd.unit_files(unit)
     assert not found.reload_due
     assert set(found.paths) == {str(UNITS / unit), str(drop_in), str(program), "/bin/true"}
+    (UNITS / unit).write_text((UNITS / unit).read_text() + "# another release\n")
+    assert (await systemd.unit_files(unit)).reload_due
 
 
 async def test_a_unit_that_is_not_there_has_no_files() -> None:
