@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from fakes import Act, Answer, Target, answered, service, strategy
 from reviver.core import decide
-from reviver.core.guards import Situation
+from reviver.core.guards import Held, Situation
 from reviver.core.health import Sample
 from reviver.model.actions import Effect
 from reviver.model.faults import FaultKind
@@ -130,6 +130,10 @@ class AnyHistory(RuleBasedStateMachine):
     @rule(reason=st.sampled_from(["", "", "3 of 10 hosts"]))
     def observer(self, reason: str) -> None:
         self.situation = replace(self.situation, observer_suspect=reason)
+
+    @rule(held=st.sampled_from([None, Held("maintenance", "until four"), Held("lock", "ann deploys")]))
+    def others_begin_or_end_their_work(self, held: Held | None) -> None:
+        self.situation = replace(self.situation, stand_down=held)
         self._look()
 
     @rule(mode=st.sampled_from(Mode))
@@ -274,6 +278,7 @@ class AnyHistory(RuleBasedStateMachine):
         assert rung.mode is Mode.AUTO
         assert not self.situation.dependencies_down, "started while a dependency is down"
         assert not self.situation.observer_suspect, "started while the observer is suspect"
+        assert self.situation.stand_down is None, "started while others are at work"
         assert len(self.situation.running) < self.situation.policy.at_once, "too many at once"
         assert self.counted[rung.name] < rung.attempts, "started more often than the rung allows"
         assert start.fault.kind in rung.faults, "started what doesn't answer the fault"
