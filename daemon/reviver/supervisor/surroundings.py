@@ -28,7 +28,14 @@ class Surroundings:
         self._uses: list[Use] = []
 
     def situation(
-        self, watched: Watched, policy: DaemonPolicy, *, frozen: str, journal_broken: str, stopping: bool
+        self,
+        watched: Watched,
+        policy: DaemonPolicy,
+        *,
+        demoted: Mapping[str, str],
+        frozen: str,
+        journal_broken: str,
+        stopping: bool,
     ) -> Situation:
         """What is the case outside of *watched* now."""
         here: dict[str, list[float]] = {}
@@ -42,6 +49,7 @@ class Surroundings:
             used_at=[use.at for use in self._uses],
             used_here_at=here,
             observer_suspect=self._observer.against(watched),
+            demoted=demoted,
             frozen=frozen,
             journal_broken=journal_broken,
             stopping=stopping,
