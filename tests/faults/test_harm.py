@@ -57,6 +57,7 @@ async def test_a_recovery_that_kills_what_depends_on_its_service_acts_once_and_t
             url = "{server.url}"
             interval = "1s"
             confirm = "200ms"
+            cooldown = "0s"
 
             [[services.cache.recovery]]
             name = "restart"

@@ -24,10 +24,12 @@ class World:
         self.stage = Stage()
         self.db, self.api = Target("db"), Target("api")
         self.fix = Act(name="fix", does=self._fix)
+        self.starts_in = 0.0
+        """Seconds from the recovery's end until the database is well."""
         self._breaks = breaks
 
     def _fix(self) -> None:
-        self.db.becomes(None)
+        self.db.becomes(None, at=anyio.current_time() + self.starts_in)
         self._breaks(self)
 
     def services(self, *api_ladder: Act, **rung: object) -> list[Service]:
@@ -210,6 +212,52 @@ async def test_what_is_broken_indirectly_downstream_is_blamed_on_the_action_at_t
 
 
 @virtual
+async def test_what_could_not_be_told_when_the_action_began_is_not_blamed_on_it() -> None:
+    world = World(breaks=breaks_api)
+    async with world.stage.life(*world.services()) as life:
+        await anyio.sleep(20)
+        world.api.becomes("can't tell")
+        await until(lambda: life.health("api") == "unknown")
+        await world.falls()
+    assert world.demotions == []
+
+
+@virtual
+async def test_a_service_downstream_that_is_seldom_asked_is_asked_before_the_action_begins() -> None:
+    world = World(breaks=breaks_api)
+    db, api = world.services()
+    async with world.stage.life(db, replace(api, interval=60.0)):
+        await anyio.sleep(70)
+        await world.falls(then=90.0)
+    assert len(world.demotions) == 1
+
+
+@virtual
+async def test_a_victim_that_is_acted_upon_after_half_of_its_failures_was_harmed_all_the_same() -> None:
+    world = World(breaks=breaks_api)
+    world.starts_in = 1.5
+    mend = heals(world.api, name="mend")
+    db, api = world.services(mend)
+    async with world.stage.life(db, replace(api, interval=1.0)):
+        await anyio.sleep(20)
+        await world.falls()
+    up_at = next(at for at, e in world.stage.recorder.events if isinstance(e, j.IncidentRecovered))
+    assert len([at for at in world.api.asked if up_at <= at < mend.runs[0]]) < 4
+    assert len(world.demotions) == 1
+
+
+@virtual
+async def test_while_reviver_suspects_itself_nobody_is_blamed() -> None:
+    world = World(breaks=breaks_api)
+    async with world.stage.life(*world.services()) as life:
+        await anyio.sleep(20)
+        life.consequences._doubt = lambda _watched: "all that it asks over the network fails"
+        await world.falls()
+        assert life.health("api") == "down"
+    assert world.demotions == []
+
+
+@virtual
 async def test_a_neighbour_that_breaks_is_nobodys_doing() -> None:
     other = Target("other")
     world = World(breaks=lambda _world: ill(other))
@@ -275,6 +323,52 @@ async def test_the_next_life_neither_judges_twice_nor_takes_back_a_promotion() -
         assert trust(life).mode == "auto"
     assert len(world.demotions) == 1
     assert len(world.stage.of(j.CauseFound)) == 1
+
+
+@virtual
+async def test_a_daemon_that_was_away_for_long_still_finds_the_cause_of_what_broke_before() -> None:
+    world = World(breaks=breaks_api)
+    world.starts_in = 8.0
+    db, api = world.services()
+    async with world.stage.killed_life(db, replace(api, interval=1.0)) as life:
+        await anyio.sleep(20)
+        world.db.becomes(ILL)
+        await until(lambda: "incident_recovered" in world.stage.entries)
+        assert life.health("api") == "down"
+    assert world.demotions == []
+    await anyio.sleep(500)
+    async with world.stage.life(*world.services()):
+        await anyio.sleep(60)
+    assert len(world.demotions) == 1
+
+
+@virtual
+async def test_what_breaks_after_a_restart_is_not_blamed_on_an_action_of_long_before() -> None:
+    world = World()
+    async with world.stage.killed_life(*world.services()):
+        await anyio.sleep(20)
+        await world.falls(then=20.0)
+    await anyio.sleep(70)
+    async with world.stage.life(*world.services()):
+        await anyio.sleep(10)
+        world.api.becomes(ILL)
+        await anyio.sleep(60)
+    assert world.demotions == []
+
+
+@virtual
+async def test_a_promotion_is_not_taken_back_for_what_the_same_action_broke_besides() -> None:
+    web = Target("web")
+    world = World(breaks=lambda world: ill(world.api, web))
+    async with world.stage.life(*world.services(), service(web, depends_on=("api",))) as life:
+        await anyio.sleep(20)
+        await world.falls()
+        await life.control.promote("db", "restart", by="ann")
+        world.api.becomes(None)
+        await anyio.sleep(60)
+        assert life.health("web") == "down"
+        assert trust(life).mode == "auto"
+    assert len(world.demotions) == 1
 
 
 # ----------------------------------------------------------------------------------------------------------- trust

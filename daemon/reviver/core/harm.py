@@ -6,8 +6,9 @@ A strategy S acted on X. Y depends on X, directly or not. S harmed Y if all of t
 1. Y was well when the first step began, by an answer to a question asked since X failed: so X's outage alone doesn't
    break it.
 2. Y began to fail between then and ``WITHIN`` after the attempt's end, and is down, confirmed: its incident is open.
-3. Everything that Y needs is up, X included, reviver does not suspect itself, and ``fall`` failures of Y in a row were asked for since then; or Y had to
-   be acted upon. So neither X's outage, nor Y's blip while X starts, nor what another service does to Y counts.
+3. Everything that Y needs is up, X included, reviver doesn't suspect itself, and ``fall`` failures of Y in a row were
+   asked for since then; or Y had to be acted upon. So neither X's outage, nor Y's blip while X starts, nor what another
+   service does to Y counts.
 
 Where two strategies acted shortly before, both are stopped: it can't be told which did it. Times are monotonic seconds.
 """
