@@ -142,6 +142,28 @@ class MemoryJournal:
                 return entry
         return None
 
+    async def history_since(self, seconds: float) -> Sequence[j.Record]:
+        kinds = (
+            j.IncidentOpened
+            | j.IncidentReopened
+            | j.AttemptStarted
+            | j.StepStarted
+            | j.AttemptEnded
+            | j.StrategyPromoted
+            | j.CauseFound
+        )
+        records = [self._record(w) for w in self.written if isinstance(w.entry, kinds)]
+        return [record for record in records if record.age <= seconds]
+
+    async def demotions(self) -> Sequence[j.StrategyDemoted]:
+        found: dict[tuple[str, str], j.StrategyDemoted] = {}
+        for entry in self.entries:
+            if isinstance(entry, j.StrategyDemoted):
+                found[entry.service, entry.strategy] = entry
+            elif isinstance(entry, j.StrategyPromoted):
+                found.pop((entry.service, entry.strategy), None)
+        return list(found.values())
+
     async def pauses(self) -> Mapping[str, j.ServicePaused]:
         found: dict[str, j.ServicePaused] = {}
         for entry in self.entries:
@@ -349,6 +371,7 @@ def strategy(
     verify: Iterable[Target] = (),
     verify_within: float = 10.0,
     timeout: float = 30.0,
+    demote_after: int | None = None,
 ) -> Strategy:
     """A strategy of *actions*, which acts at once unless told."""
     return Strategy(
@@ -361,6 +384,7 @@ def strategy(
         mode=mode,
         verify=tuple(Verification(kind="scripted", check=each.check(), timeout=2.0) for each in verify),
         verify_within=verify_within,
+        demote_after=demote_after,
     )
 
 

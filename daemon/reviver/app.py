@@ -155,6 +155,7 @@ class Daemon:
         )
         self._control = SupervisorControl(self._supervisor, self._reload)
         self._metrics.budget_is(settings.daemon.policy.budget)
+        self._metrics.trust_is(self._control.trust)
 
     async def serve(self) -> Settings | None:
         """Watch, recover and answer until SIGTERM or SIGINT; returns settings to start over with, if it should."""

@@ -34,7 +34,7 @@ LAG_WORTH_A_WARNING: Final = 1.0  # seconds
 _PRIORITIES: Final = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}  # sd-daemon(3)
 _FIRST: Final = ("timestamp", "level", "event")
 _extra: Final = structlog.stdlib.ExtraAdder()
-_BULKY: Final = frozenset({"details", "evidence", "note", "samples", "thresholds"})  # the journal has them
+_BULKY: Final = frozenset({"details", "evidence", "note", "samples", "thresholds", "well"})  # the journal has them
 
 
 class _Redaction:
@@ -169,6 +169,8 @@ _ENTRY_LEVELS: Final[Mapping[type[j.Entry], str]] = {
     j.StrategyAbandoned: "warning",
     j.RecoveryObserved: "warning",
     j.DaemonFrozen: "warning",
+    j.StrategyDemoted: "error",
+    j.CauseFound: "error",
     j.EvidenceTaken: "debug",
     j.StepNoted: "debug",
 }

@@ -11,7 +11,7 @@ import anyio.to_thread
 from reviver import web
 from reviver.cli import main
 from reviver.model import journal as j
-from reviver.model.control import ApprovalView, ControlRefused, ServiceView
+from reviver.model.control import ApprovalView, ControlRefused, ServiceView, TrustView
 from reviver.model.faults import FaultKind
 
 MESSAGE = "127.0.0.1:5432: no answer within 2 s"
@@ -67,12 +67,16 @@ class Control:
     waiting: Sequence[ApprovalView] = ()
     ice: str = ""
     suspect: str = ""
+    trusted: Sequence[TrustView] = ()
 
     def health(self) -> Mapping[str, ServiceView]:
         return self.views
 
     def observer_suspect(self) -> str:
         return self.suspect
+
+    def trust(self) -> Sequence[TrustView]:
+        return self.trusted
 
     def ready(self) -> str:
         return ""
@@ -114,6 +118,11 @@ class Control:
     def thaw(self, *, by: str) -> str:
         self.ice = "" if not self.ice.startswith("frozen by file") else self.ice
         return self.ice
+
+    async def promote(self, service: str, strategy: str, *, by: str) -> str:
+        self.told.append(("promote", service, strategy))
+        self._named([service])
+        return f'"{strategy}" of {service} is trusted again: its mode is auto'
 
     async def reload(self) -> None:
         raise NotImplementedError

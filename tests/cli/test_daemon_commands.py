@@ -14,7 +14,7 @@ import anyio
 import pytest
 
 from cli.stage import INCIDENT, MESSAGE, OPENED_AT, Control, Journal, daemon, reviver, view
-from reviver.model.control import ApprovalView
+from reviver.model.control import ApprovalView, TrustView
 
 Captured = pytest.CaptureFixture[str]
 
@@ -167,6 +167,56 @@ async def test_recover_passes_on_what_was_typed(socket: Path, capsys: Captured) 
     assert capsys.readouterr().out == 'db: attempt 1, strategy "restore": reviver will restart it\n'
 
 
+EARNED = TrustView(
+    service="db",
+    strategy="restart",
+    mode="approve",
+    tries=5,
+    cures=4,
+    relapses_1h=1,
+    relapses_24h=3,
+    last_cure=OPENED_AT,
+    last_relapse=OPENED_AT + 3600,
+    demoted="it broke api",
+)
+
+
+async def test_trust_has_a_line_for_each_strategy_with_why_it_was_demoted(socket: Path, capsys: Captured) -> None:
+    control = Control(trusted=[EARNED, TrustView(service="cache", strategy="flush the cache", mode="auto")])
+    async with daemon(socket, control, Journal()):
+        code = await reviver("trust", "--socket", str(socket))
+    header, demoted, unused = (re.split(" {2,}", line) for line in capsys.readouterr().out.splitlines())
+    assert code == 0
+    assert header == ["SERVICE", "STRATEGY", "MODE", "TRIES", "CURES", "RELAPSES-1H", "RELAPSES-24H", "LAST"]
+    assert demoted == ["db", "restart", "approve", "5", "4", "1", "3", f"{demoted[-1]}"]
+    assert re.fullmatch(r"relapse 2026-03-01 \d\d:02:11; demoted: it broke api", demoted[-1])
+    assert unused == ["cache", "flush the cache", "auto", "0", "0", "0", "0", "-"]
+
+
+async def test_trust_of_one_service_as_json_is_what_the_daemon_answers(socket: Path, capsys: Captured) -> None:
+    control = Control(trusted=[EARNED, TrustView(service="cache", strategy="flush", mode="auto")])
+    async with daemon(socket, control, Journal()):
+        assert await reviver("trust", "db", "--json", "--socket", str(socket)) == 0
+        [one] = json.loads(capsys.readouterr().out)["strategies"]
+        assert await reviver("trust", "dB", "--socket", str(socket)) == 64
+    assert (one["service"], one["demoted"], one["relapses_24h"]) == ("db", "it broke api", 3)
+    assert 'there is no service "dB"' in capsys.readouterr().err
+
+
+async def test_without_any_strategy_trust_says_so_on_stderr(socket: Path, capsys: Captured) -> None:
+    async with daemon(socket, Control(), Journal()):
+        assert await reviver("trust", "--socket", str(socket)) == 0
+    assert capsys.readouterr() == ("", "no strategies\n")
+
+
+async def test_promote_passes_on_what_was_typed_and_prints_what_holds_now(socket: Path, capsys: Captured) -> None:
+    control = Control()
+    async with daemon(socket, control, Journal()):
+        assert await reviver("promote", "db", "flush the cache", "--socket", str(socket)) == 0
+    assert control.told == [("promote", "db", "flush the cache")]
+    assert capsys.readouterr().out == '"flush the cache" of db is trusted again: its mode is auto\n'
+
+
 async def test_recover_acts_unless_told_that_it_is_dry(socket: Path) -> None:
     control = Control()
     async with daemon(socket, control, Journal()):
@@ -174,7 +224,7 @@ async def test_recover_acts_unless_told_that_it_is_dry(socket: Path) -> None:
     assert control.told == [("recover", "db", None, False)]
 
 
-@pytest.mark.parametrize("command", [["recover", "db"], ["pause", "db"], ["resume"]])
+@pytest.mark.parametrize("command", [["recover", "db"], ["pause", "db"], ["resume"], ["promote", "db", "restart"]])
 async def test_what_a_guard_refuses_may_be_tried_later(socket: Path, capsys: Captured, command: list[str]) -> None:
     async with daemon(socket, Control(refuse="db: an attempt is running; wait for its end"), Journal()):
         assert await reviver(*command, "--socket", str(socket)) == 75
@@ -232,7 +282,7 @@ async def test_resume_names_what_it_resumed(socket: Path, capsys: Captured) -> N
 
 
 @pytest.mark.parametrize(
-    "command", [["status"], ["incidents"], ["recover", "db"], ["pause"], ["resume"]], ids=lambda c: c[0]
+    "command", [["status"], ["incidents"], ["recover", "db"], ["pause"], ["resume"], ["trust"]], ids=lambda c: c[0]
 )
 async def test_without_a_daemon_each_command_says_so_with_69(
     socket: Path, capsys: Captured, command: list[str]

@@ -36,6 +36,7 @@ def test_when_nothing_speaks_against_it_it_may_act() -> None:
         (replace(CALM, journal_broken="the disk is full"), "journal"),
         (replace(CALM, policy=replace(POLICY, mode=Mode.OBSERVE)), "observe"),
         (replace(CALM, policy=replace(POLICY, mode=Mode.APPROVE)), "approval"),
+        (replace(CALM, demoted={"restart": "it broke api"}), "approval"),
         (replace(CALM, dependencies_down=("disk",)), "dependency"),
         (replace(CALM, stand_down=Held("lock", "deploy by ann")), "lock"),
         (replace(CALM, observer_suspect="3 of 10 hosts"), "observer"),
@@ -147,3 +148,18 @@ def test_only_stopping_a_broken_journal_a_freeze_and_observing_withstand_a_perso
         replace(CALM, policy=replace(POLICY, mode=Mode.OBSERVE)),
     ):
         assert hard_stop(situation) is not None
+
+
+def test_a_demoted_strategy_says_why_and_both_ways_out() -> None:
+    found = barrier(replace(CALM, demoted={"restart": "it broke api"}))
+    assert isinstance(found, Held)
+    assert found.reason == (
+        '"restart" was demoted to approve: it broke api; reviver approve db starts it, '
+        "reviver promote db restart trusts it again"
+    )
+
+
+def test_a_demotion_raises_no_mode_and_is_of_no_other_strategy() -> None:
+    assert guard(replace(CALM, demoted={"failover": "it broke api"})) == ""
+    observing = replace(RESTART, mode=Mode.OBSERVE)
+    assert guard(replace(CALM, demoted={"restart": "it broke api"}), observing) == "observe"

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -137,6 +138,39 @@ async def test_pauses_hold_until_they_end_or_are_ended(journal: Open) -> None:
         assert dict(await book.pauses()) == {"db": paused("db", until=now + 120)}
         clock.wall_at_zero += 200
         assert dict(await book.pauses()) == {}
+
+
+async def test_the_history_has_what_trust_is_made_of_as_long_as_it_is_recent(journal: Open) -> None:
+    clock = FakeClock()
+    story = [opened(), started(), step_started(), ended(outcome="recovered")]
+    promoted = j.StrategyPromoted(service="db", strategy="restart", by="ann")
+    found = j.CauseFound(service="api", incident="api-1", culprit="db", strategy="restart", seconds=1.5)
+    async with journal(clock) as book:
+        await book.append(*story, recovered(), escalated(), promoted, found)
+        assert entries(await book.history_since(60.0)) == [*story, promoted, found]
+        clock.reboot()
+        clock.wall_at_zero += 50.0
+        assert entries(await book.history_since(60.0)) == [*story, promoted, found]
+        clock.wall_at_zero += 50.0
+        assert list(await book.history_since(60.0)) == []
+
+
+async def test_a_demotion_holds_until_its_strategy_is_promoted_on_its_service(journal: Open) -> None:
+    clock = FakeClock()
+    fell = j.StrategyDemoted(service="db", incident="db-1", strategy="restart", mode="approve", reason="it broke api")
+    other = replace(fell, service="api", incident="", reason="it fell again")
+    async with journal(clock) as book:
+        await book.append(fell, other, replace(other, strategy="failover"))
+        await book.append(j.StrategyPromoted(service="db", strategy="failover", by="ann"))
+        await book.append(j.StrategyPromoted(service="api", strategy="failover", by="ann"))
+        clock.reboot()
+        clock.wall_at_zero += 1e9
+        assert sorted(await book.demotions(), key=lambda each: each.service) == [other, fell]
+        await book.append(j.StrategyPromoted(service="db", strategy="restart", by="ann"))
+        assert list(await book.demotions()) == [other]
+        later = replace(other, reason="it broke web")
+        await book.append(later)
+        assert list(await book.demotions()) == [later]
 
 
 async def test_an_empty_append_changes_nothing(journal: Open) -> None:

@@ -68,6 +68,16 @@ async def test_what_is_recorded_is_told_at_once_and_written_soon_and_nobody_wait
 
 
 @virtual
+async def test_what_a_follower_records_of_an_entry_is_written_after_it() -> None:
+    desk = Desk()
+    desk.scribe.follow(lambda entry: desk.scribe.record(note("b")) if entry.incident == "a" else None)
+    async with desk.open():
+        desk.scribe.record(note("a"))
+        await anyio.sleep(1)
+    assert desk.written == ["a", "b"]
+
+
+@virtual
 async def test_entries_are_written_in_the_order_in_which_they_came() -> None:
     desk = Desk()
     desk.journal.slow = 0.3

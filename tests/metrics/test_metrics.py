@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from metrics.happenings import MISCONF, REFUSED, changed, checked, fed, watched
 from reviver.metrics import Metrics
 from reviver.model import events as e
 from reviver.model import journal as j
+from reviver.model.control import TrustView
 from reviver.model.health import Health
 from reviver.model.incidents import fold
 from web.fakes import NOW, FakeClock, opened, restarted, told
@@ -320,10 +322,25 @@ def test_the_plain_page_has_no_created_series(metrics: Metrics) -> None:
     assert b"_created" not in page
 
 
+def test_what_each_strategy_has_earned_is_asked_for_at_each_scrape(metrics: Metrics) -> None:
+    views = [TrustView(service="db", strategy="restart", mode="approve", tries=5, cures=4, relapses_1h=1)]
+    metrics.trust_is(lambda: views)
+    labels = {"service": "db", "strategy": "restart"}
+    assert figure(metrics, "reviver_strategy_tries", **labels) == 5
+    assert figure(metrics, "reviver_strategy_cures", **labels) == 4
+    assert figure(metrics, "reviver_strategy_relapses", **labels, window="1h") == 1
+    assert figure(metrics, "reviver_strategy_relapses", **labels, window="24h") == 0
+    assert figure(metrics, "reviver_strategy_demoted", **labels) == 0
+    views[0] = replace(views[0], demoted="it broke api", relapses_24h=3)
+    assert figure(metrics, "reviver_strategy_demoted", **labels) == 1
+    assert figure(metrics, "reviver_strategy_relapses", **labels, window="24h") == 3
+
+
 def test_every_event_is_either_counted_or_known_not_to_be(metrics: Metrics) -> None:
     told_by_others = {j.FaultChanged, j.EvidenceTaken, j.StepNoted, j.VerificationEnded}
     told_by_others |= {j.ServicePaused, j.ServiceResumed, j.RecoveryOrdered, j.RecoveryPlanned}
     told_by_others |= {j.DaemonFrozen, j.DaemonThawed}  # by `Frozen`
+    told_by_others |= {j.StrategyDemoted, j.StrategyPromoted, j.CauseFound}
     events = {e.Checked, e.HealthChanged, e.Blip, e.LoopLagged, e.JournalStateChanged, e.ObserverSuspected}
     events |= {e.Frozen, e.MaintenanceChanged, e.ServicesChanged, e.ConfigReloaded, *j.ENTRY_TYPES}
     assert set(metrics._handlers) == events - told_by_others

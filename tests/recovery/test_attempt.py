@@ -46,6 +46,9 @@ class FakePatient:
     async def evidence(self) -> Mapping[str, JsonValue]:
         return self.seen
 
+    def well_downstream(self) -> tuple[str, ...]:
+        return ("api",)
+
     def leaving(self) -> bool:
         return self.leaves
 

@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 
 from reviver.model import journal as j
-from reviver.model.control import ApprovalView, ControlRefused, ServiceView
+from reviver.model.control import ApprovalView, ControlRefused, ServiceView, TrustView
 from reviver.model.faults import FaultKind
 from reviver.model.ports import Outcome
 
@@ -56,6 +56,7 @@ class FakeControl:
 
     services: dict[str, ServiceView] = field(default_factory=lambda: {"db": view(kind="postgres"), "cache": view()})
     not_ready: str = ""
+    trusted: list[TrustView] = field(default_factory=list)
     refusal: str = ""
     suspect: str = ""
     asked: list[tuple[Any, ...]] = field(default_factory=list)
@@ -67,6 +68,9 @@ class FakeControl:
 
     def observer_suspect(self) -> str:
         return self.suspect
+
+    def trust(self) -> Sequence[TrustView]:
+        return self.trusted
 
     def ready(self) -> str:
         return self.not_ready
@@ -113,6 +117,11 @@ class FakeControl:
         self.ice = ""
         return self.ice
 
+    async def promote(self, service: str, strategy: str, *, by: str) -> str:
+        self._chosen([service])
+        self.asked.append(("promote", service, strategy, by))
+        return f'"{strategy}" of {service} is trusted again'
+
     async def reload(self) -> None:
         self._chosen([])
         self.asked.append(("reload",))
@@ -143,6 +152,12 @@ class FakeJournal:
         raise NotImplementedError
 
     async def falls_since(self, seconds: float) -> Sequence[j.Record]:
+        raise NotImplementedError
+
+    async def history_since(self, seconds: float) -> Sequence[j.Record]:
+        raise NotImplementedError
+
+    async def demotions(self) -> Sequence[j.StrategyDemoted]:
         raise NotImplementedError
 
     async def pauses(self) -> Mapping[str, j.ServicePaused]:
@@ -197,7 +212,7 @@ def told(*entries: j.Entry) -> list[j.Record]:
 
 def restarted(service: str, incident: str) -> list[j.Record]:
     """A whole incident: a restart, and well again."""
-    common = {"service": service, "incident": incident}
+    common: dict[str, Any] = {"service": service, "incident": incident}
     return told(
         opened(service, incident),
         j.AttemptStarted(**common, attempt=1, strategy="restart", by="reviver", steps=("restart it",)),

@@ -61,6 +61,35 @@ async def test_a_recovery_is_accepted_and_a_dry_run_only_told(tmp_path: Path) ->
     assert daemon.control.asked == [("recover", "db", ME, None, True), ("recover", "db", ME, "restart", False)]
 
 
+async def test_a_promotion_is_passed_on_with_who_gave_it(tmp_path: Path) -> None:
+    daemon = Daemon()
+    async with controlled(daemon, tmp_path) as client:
+        response = await client.post("/api/v1/services/db/promote", json={"strategy": "restart"})
+    assert response.status_code == 200
+    told = {"service": "db", "strategy": "restart", "message": '"restart" of db is trusted again'}
+    assert response.json() == told
+    assert daemon.control.asked == [("promote", "db", "restart", ME)]
+
+
+@pytest.mark.parametrize("body", [{}, {"strategy": ""}, {"strategy": None}, {"strategy": "restart", "mode": "auto"}])
+async def test_a_promotion_must_name_its_strategy_and_nothing_else(body: dict[str, Any], tmp_path: Path) -> None:
+    daemon = Daemon()
+    async with controlled(daemon, tmp_path) as client:
+        response = await client.post("/api/v1/services/db/promote", json=body)
+    assert response.status_code == 400
+    assert daemon.control.asked == []
+
+
+async def test_a_refused_promotion_is_a_409_and_one_on_an_unknown_service_a_404(tmp_path: Path) -> None:
+    daemon = Daemon()
+    async with controlled(daemon, tmp_path) as client:
+        unknown = await client.post("/api/v1/services/dB/promote", json={"strategy": "restart"})
+        daemon.control.refusal = '"restart" of db is not demoted'
+        refused = await client.post("/api/v1/services/db/promote", json={"strategy": "restart"})
+    assert (unknown.status_code, refused.status_code) == (404, 409)
+    assert detail(refused) == '"restart" of db is not demoted'
+
+
 async def test_a_reload_is_passed_on(tmp_path: Path) -> None:
     daemon = Daemon()
     async with controlled(daemon, tmp_path) as client:

@@ -9,7 +9,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from reviver.model.control import ApprovalView
+from reviver.model.control import ApprovalView, TrustView
 from reviver.model.journal import JournalError
 from reviver.web import pages
 from servers import until
@@ -275,13 +275,51 @@ async def test_what_the_public_application_lacks_is_a_problem_and_changes_nothin
     assert daemon.control.asked == []
 
 
+async def test_trust_is_shown_for_all_strategies_or_for_those_of_one_service() -> None:
+    daemon = Daemon()
+    earned = TrustView(
+        service="db",
+        strategy="restart",
+        mode="approve",
+        tries=5,
+        cures=4,
+        failures=1,
+        needless=2,
+        relapses_1h=1,
+        relapses_24h=3,
+        last_cure=NOW - 60.0,
+        demoted="it broke api",
+    )
+    daemon.control.trusted = [earned, TrustView(service="cache", strategy="flush", mode="auto")]
+    async with public(daemon) as client:
+        everything = (await client.get("/api/v1/trust")).json()["strategies"]
+        [one] = (await client.get("/api/v1/trust", params={"service": "db"})).json()["strategies"]
+        unknown = await client.get("/api/v1/trust", params={"service": "dB"})
+    assert [each["strategy"] for each in everything] == ["restart", "flush"]
+    assert one == {
+        "service": "db",
+        "strategy": "restart",
+        "mode": "approve",
+        "tries": 5,
+        "cures": 4,
+        "failures": 1,
+        "needless": 2,
+        "relapses_1h": 1,
+        "relapses_24h": 3,
+        "last_cure": NOW - 60.0,
+        "last_relapse": None,
+        "demoted": "it broke api",
+    }
+    assert unknown.status_code == 404
+
+
 async def test_every_page_that_the_index_lists_is_there() -> None:
     daemon = Daemon()
     daemon.journal.kept = [restarted("db", "ID")]
     async with public(daemon) as client:
         index = (await client.get("/")).text
         paths = re.findall(r"^GET +(\S+)(?: +(/\S+))?", index, re.MULTILINE)
-        assert len(paths) == 8
+        assert len(paths) == 9
         for path in (path for pair in paths for path in pair if path):
             assert (await client.get(path)).status_code == 200, path
 

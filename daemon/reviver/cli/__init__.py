@@ -22,11 +22,13 @@ from .explain import explain
 from .freeze import freeze, thaw
 from .incidents import incidents
 from .pause import pause
+from .promote import promote
 from .recover import recover
 from .resume import resume
 from .run import run
 from .schema import schema
 from .status import status
+from .trust import trust
 from .validate import validate
 
 Command: TypeAlias = Callable[..., int]
@@ -44,6 +46,8 @@ COMMANDS: Final[Sequence[Command]] = (
     resume,
     freeze,
     thaw,
+    trust,
+    promote,
     check,
     validate,
     schema,

@@ -43,6 +43,8 @@ class Situation:
     """The same for this service alone, by the strategy's name."""
     stand_down: Held | None = None
     """Others are at work on the service: in a maintenance window, under a lock, with a deploy."""
+    demoted: Mapping[str, str] = field(default_factory=dict)
+    """Why strategies of this service have lost trust, by their names; a person must approve."""
     observer_suspect: str = ""
     frozen: str = ""
     """Why everything is held, if a person has frozen reviver."""
@@ -108,6 +110,13 @@ def _policy(service: Service, strategy: Strategy, situation: Situation) -> Held 
     modes = {strategy.mode, situation.policy.mode}
     if Mode.OBSERVE in modes:
         return Held(OBSERVE, f'"{strategy.name}" only observes (mode = "observe")')
+    if strategy.name in situation.demoted:
+        name = strategy.name if strategy.name.isidentifier() else f'"{strategy.name}"'
+        return Held(
+            APPROVAL,
+            f'"{strategy.name}" was demoted to approve: {situation.demoted[strategy.name]}; '
+            f"reviver approve {service.name} starts it, reviver promote {service.name} {name} trusts it again",
+        )
     if Mode.APPROVE in modes:
         return Held(APPROVAL, f'"{strategy.name}" waits for a person: reviver approve {service.name}')
     return None

@@ -27,6 +27,8 @@ from reviver.model.journal import (
     Record,
     ServicePaused,
     ServiceResumed,
+    StrategyDemoted,
+    StrategyPromoted,
 )
 from reviver.model.ports import Clock
 
@@ -107,6 +109,11 @@ class SqliteJournal:
                     db.execute(self._sql["set_pause"], (entry.service, entry.by, entry.reason, entry.until))
                 case ServiceResumed():
                     db.execute(self._sql["drop_pause"], (entry.service,))
+                case StrategyDemoted():
+                    demotion = (entry.service, entry.strategy, entry.incident, entry.mode, entry.reason)
+                    db.execute(self._sql["set_demotion"], demotion)
+                case StrategyPromoted():
+                    db.execute(self._sql["drop_demotion"], (entry.service, entry.strategy))
                 case _ if type(entry) in _STATES:
                     db.execute(self._sql["set_state"], (_STATES[type(entry)], entry.incident))
                 case _:
@@ -134,6 +141,10 @@ class SqliteJournal:
         """The ``incident_opened`` and ``incident_reopened`` records not older than *seconds*."""
         return await self._since("falls_since", seconds)
 
+    async def history_since(self, seconds: float) -> Sequence[Record]:
+        """The records of attempts and of what followed, not older than *seconds*."""
+        return await self._since("history_since", seconds)
+
     async def _since(self, query: str, seconds: float) -> Sequence[Record]:
         boottime, wall = self._clock.boottime() - seconds, self._clock.wall() - seconds
         arguments = {"boot_id": self._clock.boot_id(), "boot_s": boottime, "at": wall}
@@ -145,6 +156,12 @@ class SqliteJournal:
         rows = await self._run(lambda db: db.execute(self._sql["latest_freeze"]).fetchall())
         last = [record.entry for record in self._records(rows)]
         return last[0] if last and isinstance(last[0], DaemonFrozen) else None
+
+    async def demotions(self) -> Sequence[StrategyDemoted]:
+        """The demotions in force."""
+        rows = await self._run(lambda db: db.execute(self._sql["demotions"]).fetchall())
+        names = ("service", "strategy", "incident", "mode", "reason")
+        return [StrategyDemoted(**dict(zip(names, row, strict=True))) for row in rows]
 
     async def pauses(self) -> Mapping[str, ServicePaused]:
         """The pauses in force, by service."""

@@ -7,6 +7,7 @@ One task writes, so a disk that hangs holds up nobody but those who must not go 
 """
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import anyio
@@ -36,16 +37,21 @@ class Scribe:
     def __init__(self, journal: Journal, emit: Emit) -> None:
         self._journal = journal
         self._emit = emit
+        self._followers: list[Callable[[Entry], None]] = [emit]
         self._waiting: deque[_Batch] = deque()
         self._more = anyio.Event()
         self.broken = ""
         """Why the journal can't be written, if it can't."""
         self._closed_off = False
 
+    def follow(self, follower: Callable[[Entry], None]) -> None:
+        """Let *follower* be told of each entry, too."""
+        self._followers.append(follower)
+
     def record(self, *entries: Entry) -> None:
         """Write *entries* about what has happened, as soon as the journal can be written."""
+        self._put(_Batch(entries=entries, wanted=False))  # first: what is told of it may be recorded after it
         self._tell(entries)
-        self._put(_Batch(entries=entries, wanted=False))
 
     async def commit(self, *entries: Entry) -> None:
         """
@@ -123,7 +129,8 @@ class Scribe:
 
     def _tell(self, entries: tuple[Entry, ...]) -> None:
         for entry in entries:
-            self._emit(entry)
+            for follower in self._followers:
+                follower(entry)
 
     def _is(self, *, broken: str) -> None:
         changed = bool(broken) != bool(self.broken)

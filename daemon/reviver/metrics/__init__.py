@@ -8,7 +8,7 @@ a healthy check costs about a microsecond, and a service that the settings no lo
 
 import platform
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
@@ -20,6 +20,7 @@ from reviver.core.decide import ITSELF
 from reviver.core.suspicion import Reason
 from reviver.model import events as e
 from reviver.model import journal as j
+from reviver.model.control import TrustView
 from reviver.model.health import Health
 from reviver.model.incidents import REVIVER, Incident, IncidentState
 from reviver.model.ports import Clock
@@ -56,6 +57,7 @@ class Metrics:
         self._attempts_at: deque[float] = deque(maxlen=10_000)
         self._unspent: dict[str, float] = {}
         self._left: dict[str, Incident] = {}
+        self._trust: Callable[[], Sequence[TrustView]] = tuple
         self._define()
         self._handlers: Mapping[type, Callable[[Any], object]] = {
             e.Checked: self._checked,
@@ -120,6 +122,10 @@ class Metrics:
     def budget_is(self, budget: Budget) -> None:
         """Tell the budget over all services, at the start and after a reload."""
         self._budget = budget
+
+    def trust_is(self, trust: Callable[[], Sequence[TrustView]]) -> None:
+        """Tell who knows what each strategy has earned, when somebody scrapes; asked in the scraping thread."""
+        self._trust = trust
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """The page and its content type, in the format that the ``Accept`` header asks for."""
@@ -343,6 +349,7 @@ class Metrics:
         families.recoveries(page, rows, self._clock.boottime())
         families.approvals(page, rows, self._clock.boottime())
         families.ladders(page, rows)
+        families.trust(page, self._trust())
         self._write_distributions(page)
         if self._budget is not None:
             self._write_budget(page, self._budget)

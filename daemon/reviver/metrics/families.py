@@ -7,10 +7,11 @@ among the most that the daemon does. https://prometheus.io/docs/instrumenting/ex
 
 from bisect import bisect_left
 from collections import Counter as Tally
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
+from reviver.model.control import TrustView
 from reviver.model.health import Health
 from reviver.model.incidents import IncidentState
 
@@ -253,6 +254,36 @@ def ladders(page: Page, rows: Rows) -> None:
         "counter",
         "Attempts that were only observed, by whether they would have been of use.",
         ((f"{row.label},{labels}", count) for row in rows for labels, count in list(row.judged.items())),
+    )
+
+
+def trust(page: Page, views: Sequence[TrustView]) -> None:
+    """What each strategy has earned."""
+    rows = [(f"{label_pair('service', v.service)},{label_pair('strategy', v.strategy)}", v) for v in views]
+    page.by_service(
+        "reviver_strategy_tries",
+        "gauge",
+        "Attempts of the last 90 days that came to a step.",
+        ((labels, view.tries) for labels, view in rows),
+    )
+    page.by_service(
+        "reviver_strategy_cures", "gauge", "Those that were verified.", ((labels, view.cures) for labels, view in rows)
+    )
+    page.by_service(
+        "reviver_strategy_relapses",
+        "gauge",
+        "Those after which the service fell again within an hour, or a day.",
+        (
+            (f'{labels},window="{window}"', count)
+            for labels, view in rows
+            for window, count in (("1h", view.relapses_1h), ("24h", view.relapses_24h))
+        ),
+    )
+    page.by_service(
+        "reviver_strategy_demoted",
+        "gauge",
+        "Whether it has lost trust and needs a person's approval: 1 or 0.",
+        ((labels, int(bool(view.demoted))) for labels, view in rows),
     )
 
 

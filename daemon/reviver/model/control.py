@@ -58,6 +58,27 @@ class ApprovalView:
     """Unix time."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustView:
+    """One strategy as ``GET /api/v1/trust`` shows it, over the last 90 days; the field names are the JSON keys."""
+
+    service: str
+    strategy: str
+    mode: str
+    """How far it goes by itself: the least of the daemon's mode, its own, and a demotion's."""
+    tries: int = 0
+    cures: int = 0
+    failures: int = 0
+    needless: int = 0
+    relapses_1h: int = 0
+    relapses_24h: int = 0
+    last_cure: float | None = None
+    """Unix time."""
+    last_relapse: float | None = None
+    demoted: str = ""
+    """Why it was demoted; empty if it isn't."""
+
+
 class ControlRefused(Exception):
     """A request can't be granted now; the text says why and what to do."""
 
@@ -75,6 +96,10 @@ class Control(Protocol):
 
     def observer_suspect(self) -> str:
         """Why reviver suspects itself, and therefore holds recovery; empty if it doesn't."""
+        ...
+
+    def trust(self) -> Sequence[TrustView]:
+        """Every strategy of every service, in the order of the settings. May be called from another thread."""
         ...
 
     def ready(self) -> str:
@@ -133,6 +158,15 @@ class Control(Protocol):
 
     def thaw(self, *, by: str) -> str:
         """End the freeze; returns ``frozen``: a file's goes on while the file is there."""
+        ...
+
+    async def promote(self, service: str, strategy: str, *, by: str) -> str:
+        """
+        Trust a demoted strategy again; returns what holds now.
+
+        Raises:
+            ControlRefused: A name is unknown, it isn't demoted, or the journal can't keep it.
+        """
         ...
 
     async def reload(self) -> None:

@@ -366,5 +366,11 @@ def sentence(entry: j.Entry) -> str:  # noqa: C901, PLR0912  one case per entry
             return f"thawed by {e.by}"
         case j.RecoveryOrdered() as e:
             return f'{e.by} ordered a recovery ("{e.strategy}")'
+        case j.StrategyDemoted() as e:
+            return f'"{e.strategy}" is demoted to {e.mode}: {e.reason}'
+        case j.StrategyPromoted() as e:
+            return f'{e.by} trusts "{e.strategy}" again'
+        case j.CauseFound() as e:
+            return f'{e.service} broke {e.seconds:.1f} s after "{e.strategy}" of {e.culprit} began to act'
         case _:
             raise TypeError(f"no sentence for {entry!r}")

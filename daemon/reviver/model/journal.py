@@ -202,6 +202,8 @@ class StepStarted(Entry):
     action: str
     description: str
     effect: str
+    well: tuple[str, ...] = ()
+    """Services that depend on its service and were well: what breaks now may be its doing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -336,6 +338,38 @@ class RecoveryOrdered(Entry):
     strategy: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StrategyDemoted(Entry):
+    """A strategy has lost trust on a service. Lives in the journal, so a restart can't lift it."""
+
+    type: ClassVar[str] = "strategy_demoted"
+    strategy: str
+    mode: str
+    """How far it goes by itself from now on, at most (``services.Mode``)."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StrategyPromoted(Entry):
+    """A person trusts it again."""
+
+    type: ClassVar[str] = "strategy_promoted"
+    strategy: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CauseFound(Entry):
+    """The service was broken by reviver's own action on another that it depends on."""
+
+    type: ClassVar[str] = "cause_found"
+    culprit: str
+    """The service that was acted upon."""
+    strategy: str
+    seconds: float
+    """From the action's first step to the first failed question."""
+
+
 ENTRY_TYPES: tuple[type[Entry], ...] = (
     IncidentOpened,
     IncidentReopened,
@@ -362,6 +396,9 @@ ENTRY_TYPES: tuple[type[Entry], ...] = (
     DaemonFrozen,
     DaemonThawed,
     RecoveryOrdered,
+    StrategyDemoted,
+    StrategyPromoted,
+    CauseFound,
 )
 
 
@@ -404,6 +441,14 @@ class Journal(Protocol):
 
     async def falls_since(self, seconds: float) -> Sequence[Record]:
         """The ``incident_opened`` and ``incident_reopened`` records not older than *seconds*, oldest first."""
+        ...
+
+    async def history_since(self, seconds: float) -> Sequence[Record]:
+        """The records, not older than *seconds*, that tell what became of attempts: for trust and blame."""
+        ...
+
+    async def demotions(self) -> Sequence[StrategyDemoted]:
+        """The demotions in force."""
         ...
 
     async def pauses(self) -> Mapping[str, ServicePaused]:

@@ -81,6 +81,10 @@ class Patient(Protocol):
         """
         ...
 
+    def well_downstream(self) -> tuple[str, ...]:
+        """Services that depend on it and are well although it fails: what breaks now may be the step's doing."""
+        ...
+
     async def evidence(self) -> Mapping[str, JsonValue]:
         """What a restart would destroy, within the deadline; what couldn't be had is said in it."""
         ...

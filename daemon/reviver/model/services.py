@@ -97,6 +97,8 @@ class Strategy:
     verify: tuple[Verification, ...] = ()
     verify_within: float = 60.0
     """Seconds after the last step until the service must have passed."""
+    demote_after: int | None = None
+    """Relapses within 24 h of its cures until it needs approval; ``None``: never by relapses."""
 
     @property
     def destructive(self) -> bool:

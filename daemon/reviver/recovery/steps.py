@@ -49,6 +49,7 @@ class StepRunner:
                 action=step.kind,
                 description=self._redact(step.action.describe()),
                 effect=step.action.effect.value,
+                well=order.patient.well_downstream(),
             )
         )
         started = self._clock.monotonic()

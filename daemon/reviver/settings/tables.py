@@ -207,6 +207,8 @@ class StrategyTable(TypedDict):
     """Further questions whose answers must be healthy before the service counts as recovered."""
     verify_within: NotRequired[Duration]
     """Time from the last step until the service must have passed."""
+    demote_after: NotRequired[Count]
+    """Relapses within 24 h of its cures until it needs a person's approval; unset: never by relapses."""
 
 
 @with_config(STRICT)

@@ -3,14 +3,16 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from reviver.core import approval, decide
-from reviver.model.control import ApprovalView, ControlRefused, ServiceView
+from reviver.model.control import ApprovalView, ControlRefused, ServiceView, TrustView
 from reviver.model.health import Health
 from reviver.model.journal import JournalError
+from reviver.model.services import Mode, Strategy
 from reviver.model.units import format_duration
 
 from .supervisor import Supervisor
 from .watched import Watched
 
+_BY_REACH = (Mode.OBSERVE, Mode.APPROVE, Mode.AUTO)
 PAUSE_MAX = 24 * 3600.0  # seconds; a pause that is forgotten must end by itself
 
 
@@ -28,6 +30,11 @@ class SupervisorControl:
     def observer_suspect(self) -> str:
         """Why reviver suspects itself; empty if it doesn't."""
         return self._supervisor.observer.suspicion.text
+
+    def trust(self) -> Sequence[TrustView]:
+        """Every strategy of every service, in the order of the settings. May be called from another thread."""
+        every = list(self._supervisor.watched.values())
+        return [self._trust(watched.name, strategy) for watched in every for strategy in watched.service.strategies]
 
     def ready(self) -> str:
         """Why it isn't ready yet; empty when it is."""
@@ -111,6 +118,21 @@ class SupervisorControl:
         self._supervisor.thaw(by=by)
         return self._supervisor.frozen
 
+    async def promote(self, service: str, strategy: str, *, by: str) -> str:
+        """Trust a demoted strategy again; returns what holds now."""
+        [watched] = self._chosen([service])
+        named = next((s for s in watched.service.strategies if s.name == strategy), None)
+        if named is None:
+            known = ", ".join(f'"{s.name}"' for s in watched.service.strategies) or "none"
+            raise ControlRefused(f'{service} has no strategy "{strategy}"; it has: {known}')
+        if strategy not in self._supervisor.consequences.demoted(service):
+            raise ControlRefused(f'"{strategy}" of {service} is not demoted: its mode is {self._mode(service, named)}')
+        try:
+            await self._supervisor.promote(watched, strategy, by=by)
+        except JournalError as error:
+            raise ControlRefused(f'"{strategy}" of {service} stays demoted: {error}') from error
+        return f'"{strategy}" of {service} is trusted again: its mode is {self._mode(service, named)}'
+
     async def reload(self) -> None:
         """Read the settings again: all or nothing."""
         await self._reload()
@@ -140,6 +162,31 @@ class SupervisorControl:
             destructive=strategy.destructive,
             token=token,
             expires_at=self._supervisor.clock.wall() + left,
+        )
+
+    def _mode(self, service: str, strategy: Strategy) -> str:
+        """How far *strategy* goes by itself."""
+        demoted = strategy.name in self._supervisor.consequences.demoted(service)
+        modes = {strategy.mode, self._supervisor.policy.mode, *([Mode.APPROVE] if demoted else [])}
+        return min(modes, key=_BY_REACH.index).value
+
+    def _trust(self, service: str, strategy: Strategy) -> TrustView:
+        consequences, clock = self._supervisor.consequences, self._supervisor.clock
+        earned = consequences.trust(service, strategy.name)
+        wall_minus_boot = clock.wall() - clock.boottime()
+        return TrustView(
+            service=service,
+            strategy=strategy.name,
+            mode=self._mode(service, strategy),
+            tries=earned.tries,
+            cures=earned.cures,
+            failures=earned.failures,
+            needless=earned.needless,
+            relapses_1h=earned.relapses_1h,
+            relapses_24h=earned.relapses_24h,
+            last_cure=None if earned.last_cure is None else earned.last_cure + wall_minus_boot,
+            last_relapse=None if earned.last_relapse is None else earned.last_relapse + wall_minus_boot,
+            demoted=consequences.demoted(service).get(strategy.name, ""),
         )
 
     def _view(self, watched: Watched) -> ServiceView:

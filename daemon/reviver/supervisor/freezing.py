@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import anyio
-import anyio.to_thread
+
+from reviver.clients import files
 
 LOOK_EVERY = 0.4  # seconds; with LOOK_WITHIN, a freeze by file is obeyed within a second
 LOOK_WITHIN = 0.5  # seconds that the file system may take to answer
@@ -22,19 +23,20 @@ Tell = Callable[[str], None]
 
 async def watch(file: Path, tell: Tell) -> None:
     """*tell* why *file* freezes reviver (empty: it doesn't), at each change. Runs until cancelled."""
-    one = anyio.CapacityLimiter(1)
-    last = ""
+    asking, last = files.MayHang(), ""
     while True:
-        why = await _look(file, one)
+        why = await _look(file, asking)
         if why != last:
             last = why
             tell(why)
         await anyio.sleep(LOOK_EVERY)
 
 
-async def _look(file: Path, one: anyio.CapacityLimiter) -> str:
-    with anyio.move_on_after(LOOK_WITHIN):
-        there = await anyio.to_thread.run_sync(os.path.lexists, file, limiter=one, abandon_on_cancel=True)
-        return f"{file} is there" if there else ""
-    # Whether the file is there can't be told, and nobody is harmed by an action that comes later.
-    return f"{file} can't be looked at: its file system does not answer within {LOOK_WITHIN:g} s"
+async def _look(file: Path, asking: files.MayHang) -> str:
+    try:
+        there = await asking.call(str(file), lambda: os.path.lexists(file), within=LOOK_WITHIN)
+    except TimeoutError:  # can't be told, and nobody is harmed by an action that comes later
+        return f"{file} can't be looked at: its file system does not answer within {LOOK_WITHIN:g} s"
+    except OSError as error:
+        return f"{file} can't be looked at: {error.strerror}"
+    return f"{file} is there" if there else ""

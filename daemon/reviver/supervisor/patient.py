@@ -41,6 +41,10 @@ class Overseer(Protocol):
         """Why reviver suspects itself where this service is concerned; empty if it doesn't."""
         ...
 
+    def well_downstream(self, watched: Watched) -> tuple[str, ...]:
+        """The services that depend on it, directly or not, and are well although it fails."""
+        ...
+
     async def ask(self, watched: Watched, *, fresh: bool) -> Sample:
         """Ask the service now, and believe what follows."""
         ...
@@ -73,6 +77,10 @@ class WatchedPatient:
                 return f"{needed.name}, which it needs, is {needed.state.belief.health}"
         doubt = self._overseer.doubt(self._watched)
         return f"reviver suspects itself: {doubt}" if doubt else None
+
+    def well_downstream(self) -> tuple[str, ...]:
+        """Services that depend on it and are well although it fails."""
+        return self._overseer.well_downstream(self._watched)
 
     async def evidence(self) -> Mapping[str, JsonValue]:
         """What a restart would destroy, within the policy's deadline."""

@@ -11,6 +11,7 @@ from dataclasses import replace
 from reviver.core import decide
 from reviver.core.health import Belief
 from reviver.core.ladder import Ladder
+from reviver.core.trust import WINDOW
 from reviver.model import journal as j
 from reviver.model.actions import Effect
 from reviver.model.faults import Fault
@@ -50,6 +51,7 @@ async def restore(supervisor: Supervisor, journal: j.Journal) -> list[Resume]:
         elif incident.state is not IncidentState.RECOVERED:
             _withdrawn(supervisor, incident)
     supervisor.used(await _uses(journal, now=now))
+    supervisor.consequences.restore(await journal.history_since(WINDOW), await journal.demotions())
     for name, pause in (await journal.pauses()).items():
         if name in supervisor.watched:
             supervisor.paused(supervisor.watched[name], pause)

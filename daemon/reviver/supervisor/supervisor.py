@@ -29,6 +29,7 @@ from reviver.model.secrets import Redactor
 from reviver.model.services import DaemonPolicy, Service, Strategy
 
 from .asking import Asker
+from .consequences import Consequences
 from .freezing import BY_FILE
 from .observer import Observer
 from .patient import WatchedPatient
@@ -79,6 +80,7 @@ class Supervisor:
         self._asker = Asker(clock=clock, emit=emit, redact=redact, wake=self.wake, lag=self.observer.lag)
         self._surroundings = Surroundings(self.watched, self.observer)
         self.stand_down = StandDown(clock=clock, emit=emit, redact=redact, policy=policy)
+        self.consequences = Consequences(self.watched, clock=clock, scribe=scribe, needs=self.needs, doubt=self.doubt)
         self._schedule: Schedule[Key] = Schedule()
         self._teller = Teller(clock, redact)
         self._frozen: dict[str, str] = {}
@@ -229,6 +231,7 @@ class Supervisor:
         if self.watched.get(watched.name) is watched:  # else it was removed meanwhile
             self._put_next(watched)
             self.look(watched)
+            self.consequences.seen(watched)
 
     def _put_next(self, watched: Watched) -> None:
         if watched.running:
@@ -271,6 +274,10 @@ class Supervisor:
         """Why reviver suspects itself where this service is concerned; empty if it doesn't."""
         return self.observer.against(watched)
 
+    def well_downstream(self, watched: Watched) -> tuple[str, ...]:
+        """The services that depend on it and are well although it fails."""
+        return self.consequences.well_downstream(watched)
+
     # ------------------------------------------------------------------------------------------- deciding
 
     def look(self, watched: Watched) -> None:
@@ -280,6 +287,8 @@ class Supervisor:
             return  # nearly always
         if self.stand_down.wants(watched):
             self._tasks.start_soon(partial(self.stand_down.attend, watched, current=self.watched))
+        if watched.state.belief.health is Health.DOWN and (trouble is None or not trouble.open):
+            self.consequences.falls(watched)
         now = self.clock.monotonic()
         self._apply(watched, decide.consider(watched.state, watched.service, self._situation(watched), now=now))
 
@@ -289,6 +298,7 @@ class Supervisor:
             self.policy,
             frozen=self.frozen,
             stand_down=self.stand_down.held(watched),
+            demoted=self.consequences.demoted(watched.name),
             journal_broken=self.scribe.broken,
             stopping=self.stopping,
         )
@@ -317,6 +327,9 @@ class Supervisor:
         if new.health is Health.SUSPECT:
             for other in self._surroundings.dependencies(watched):
                 self.wake(other, f"{watched.name} needs it and fails")
+        if new.health is Health.DOWN and old.health is not Health.RECOVERING:
+            for other in self.consequences.downstream(watched):  # who can do without it, before anything is done
+                self.wake(other, f"it needs {watched.name}, which is down")
         if (old.health is Health.UP) != (new.health is Health.UP):
             self._look_at_all()
 
@@ -558,6 +571,13 @@ class Supervisor:
         )
         start = next(command for command in commands if isinstance(command, decide.Start))
         return state, start
+
+    async def promote(self, watched: Watched, strategy: str, *, by: str) -> None:
+        """Trust a demoted strategy again at a person's word; raises ``JournalError`` if the journal can't keep it."""
+        await self.scribe.commit(
+            j.StrategyPromoted(service=watched.name, incident=watched.incident, strategy=strategy, by=by)
+        )
+        self._look_at_all()
 
     # ------------------------------------------------------------------------------------ an earlier life
 

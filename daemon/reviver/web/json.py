@@ -11,7 +11,7 @@ from dataclasses import fields
 from typing import Any
 
 from reviver.core.explain import Explanation
-from reviver.model.control import ApprovalView, ServiceView
+from reviver.model.control import ApprovalView, ServiceView, TrustView
 from reviver.model.faults import JsonValue
 from reviver.model.incidents import AttemptRecord, Incident, Request, StepRecord
 
@@ -43,6 +43,11 @@ def service_json(view: ServiceView) -> dict[str, JsonValue]:
 
 def approval_json(view: ApprovalView) -> dict[str, JsonValue]:
     """One request of ``GET /api/v1/approvals``."""
+    return {f.name: plain(getattr(view, f.name)) for f in fields(view)}
+
+
+def trust_json(view: TrustView) -> dict[str, JsonValue]:
+    """One strategy of ``GET /api/v1/trust``."""
     return {f.name: plain(getattr(view, f.name)) for f in fields(view)}
 
 

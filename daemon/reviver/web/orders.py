@@ -31,6 +31,7 @@ POST /api/v1/services/NAME/approve   {"token": "…"}; the token of GET /api/v1/
 POST /api/v1/services/NAME/deny      {"reason": "…"}
 POST /api/v1/freeze              {"reason": "…"}; everything is held before its next effect, at once
 POST /api/v1/thaw
+POST /api/v1/services/NAME/promote   {"strategy": "…"}: trust it again
 POST /-/reload                   read the settings again: all or nothing
 """
 
@@ -84,6 +85,12 @@ class Because(_Body):
     reason: Annotated[str, Field(max_length=1000)] = ""
 
 
+class Promote(_Body):
+    """Which strategy."""
+
+    strategy: Annotated[str, Field(min_length=1, max_length=200)]
+
+
 B = TypeVar("B", bound=_Body)
 
 
@@ -105,6 +112,7 @@ class Orders:
             Route("/api/v1/services/{service}/deny", self.deny, methods=["POST"]),
             Route("/api/v1/freeze", self.freeze, methods=["POST"]),
             Route("/api/v1/thaw", self.thaw, methods=["POST"]),
+            Route("/api/v1/services/{service}/promote", self.promote, methods=["POST"]),
             Route("/-/reload", self.reload, methods=["POST"]),
         ]
 
@@ -168,6 +176,13 @@ class Orders:
         """Hold it no more."""
         await _body(request, Nothing)
         return Json({"frozen": self._control.thaw(by=await _who(request))})
+
+    async def promote(self, request: Request) -> Response:
+        """A strategy that was demoted is trusted again."""
+        body = await _body(request, Promote)
+        service = request.path_params["service"]
+        message = await self._control.promote(service, body.strategy, by=await _who(request))
+        return Json({"service": service, "strategy": body.strategy, "message": message})
 
     async def reload(self, request: Request) -> Response:
         """The settings anew."""

@@ -11,13 +11,13 @@ from starlette.routing import Route
 
 from reviver import __version__
 from reviver.core.explain import explain
-from reviver.model.control import Control, ServiceView
+from reviver.model.control import Control, ServiceView, TrustView
 from reviver.model.health import Health
 from reviver.model.incidents import fold
 from reviver.model.journal import Journal, Record
 
 from .answers import Json
-from .json import approval_json, explanation_json, incident_json, incident_summary, service_json
+from .json import approval_json, explanation_json, incident_json, incident_summary, service_json, trust_json
 
 READ_WITHIN = 5.0  # seconds that the journal may take to answer
 INCIDENTS_MAX = 200  # in one answer
@@ -32,6 +32,7 @@ GET  /api/v1/health              every service: its health, its fault, what is d
 GET  /api/v1/approvals           what waits for a person's word, and exactly what would be done
 GET  /api/v1/incidents           the latest incidents; ?limit=20&service=NAME
 GET  /api/v1/incidents/ID/explain   why each decision was taken, and what comes next; ID may be a service's name
+GET  /api/v1/trust               every strategy: its tries, cures, relapses; ?service=NAME
 GET  /api/v1/incidents/ID        one incident with its timeline, attempts and evidence
 """
 
@@ -73,6 +74,7 @@ class Pages:
             Route("/readyz", self.ready),
             Route("/api/v1/health", self.health),
             Route("/api/v1/approvals", self.approvals),
+            Route("/api/v1/trust", self.trust),
             Route("/api/v1/incidents", self.incidents),
             Route("/api/v1/incidents/{incident}", self.incident),
             Route("/api/v1/incidents/{incident}/explain", self.explain),
@@ -105,6 +107,13 @@ class Pages:
     async def approvals(self, _request: Request) -> Response:
         """What waits for a person's word."""
         return Json({"approvals": [approval_json(view) for view in self._control.approvals()]})
+
+    async def trust(self, request: Request) -> Response:
+        """What every strategy has earned."""
+        service = request.query_params.get("service")
+        if service is not None and service not in self._control.health():
+            raise HTTPException(404, f'there is no service "{service}"; GET /api/v1/health lists them')
+        return await self._written(_trust, [v for v in self._control.trust() if service in {None, v.service}])
 
     async def incidents(self, request: Request) -> Response:
         """The newest incidents, newest first."""
@@ -147,6 +156,10 @@ def _health(shown: tuple[Mapping[str, ServiceView], str, str]) -> Response:
             "services": {name: service_json(view) for name, view in views.items()},
         }
     )
+
+
+def _trust(views: Sequence[TrustView]) -> Response:
+    return Json({"strategies": [trust_json(view) for view in views]})
 
 
 def _incidents(found: Sequence[Sequence[Record]]) -> Response:

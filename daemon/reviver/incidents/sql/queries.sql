@@ -50,3 +50,19 @@ SELECT type, service, incident, at, boot_id, boot_s, body FROM entries AS a
                 WHERE s.incident = a.incident AND s.type = 'step_started'
                   AND json_extract(s.body, '$.attempt') = json_extract(a.body, '$.attempt'))
  ORDER BY id;
+
+-- name: history_since
+SELECT type, service, incident, at, boot_id, boot_s, body FROM entries
+ WHERE type IN ('incident_opened', 'incident_reopened', 'attempt_started', 'step_started', 'attempt_ended',
+                'strategy_promoted', 'cause_found')
+   AND (boot_id = :boot_id AND boot_s >= :boot_s OR boot_id <> :boot_id AND at >= :at)
+ ORDER BY id;
+
+-- name: set_demotion
+INSERT OR REPLACE INTO demotions (service, strategy, incident, mode, reason) VALUES (?, ?, ?, ?, ?);
+
+-- name: drop_demotion
+DELETE FROM demotions WHERE service = ? AND strategy = ?;
+
+-- name: demotions
+SELECT service, strategy, incident, mode, reason FROM demotions;
