@@ -32,7 +32,7 @@ from reviver.model.journal import (
 )
 from reviver.model.ports import Clock
 
-from . import database
+from . import chain, database
 
 log = logging.getLogger(__name__)
 
@@ -100,8 +100,12 @@ class SqliteJournal:
     ) -> None:
         if not entries:
             db.execute(self._sql["touch"], (stamp[0],))
+        latest = db.execute(self._sql["latest_link"]).fetchone()
+        before = latest[1] if latest else ""
         for entry, body in zip(entries, bodies, strict=True):
-            db.execute(self._sql["add_entry"], (entry.type, entry.service, entry.incident, *stamp, body))
+            row = (entry.type, entry.service, entry.incident, *stamp, body)
+            before = chain.link(before, row)
+            db.execute(self._sql["add_entry"], (*row, before))
             match entry:
                 case IncidentOpened():
                     db.execute(self._sql["add_incident"], (entry.incident, entry.service, stamp[0]))
@@ -118,6 +122,11 @@ class SqliteJournal:
                     db.execute(self._sql["set_state"], (_STATES[type(entry)], entry.incident))
                 case _:
                     pass
+
+    async def head(self) -> chain.Head | None:
+        """The end of the chain of entries; ``None`` if there is none yet."""
+        latest = await self._run(lambda db: db.execute(self._sql["latest_link"]).fetchone())
+        return chain.Head(*latest) if latest and latest[1] else None
 
     async def unfinished(self) -> Mapping[str, Sequence[Record]]:
         """The records of each service's latest incident, unless withdrawn, by service."""

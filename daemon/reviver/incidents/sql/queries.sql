@@ -1,5 +1,11 @@
 -- name: add_entry
-INSERT INTO entries (type, service, incident, at, boot_id, boot_s, body) VALUES (?, ?, ?, ?, ?, ?, ?);
+INSERT INTO entries (type, service, incident, at, boot_id, boot_s, body, chain) VALUES (?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: latest_link
+SELECT id, chain FROM entries ORDER BY id DESC LIMIT 1;
+
+-- name: links
+SELECT id, type, service, incident, at, boot_id, boot_s, body, chain FROM entries ORDER BY id;
 
 -- name: add_incident
 INSERT OR IGNORE INTO incidents (id, service, state, opened_at) VALUES (?, ?, 'open', ?);
