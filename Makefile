@@ -2,6 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 VENV ?= .venv
+SECONDS ?= 600
 export VENV PYTHON
 BIN := $(VENV)/bin
 CODE := daemon tests $(wildcard bench)
@@ -34,6 +35,9 @@ bench: $(VENV)/.dev ## the benchmarks, or some: BENCH_ARGS="cost revive lateness
 	scripts/packages bench
 	$(BIN)/python -m bench $(BENCH_ARGS)
 
+fuzz: $(VENV)/.dev ## the fuzzing, with new cases, for about SECONDS=600 seconds (docs/fuzzing.md)
+	FUZZ_SECONDS=$(SECONDS) $(BIN)/pytest -n 2 tests/fuzz $(TEST_ARGS)
+
 clean: ## removes what the other targets made
 	rm -rf $(VENV) dist build .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
@@ -49,4 +53,4 @@ $(VENV)/.dev: pyproject.toml requirements/dev.txt
 	touch $@
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fmt bench clean packages
+.PHONY: help demo test lint fmt bench fuzz clean packages

@@ -1,6 +1,7 @@
 """What holds for all commands: help, suggestions, exit codes, colour, and the page about them."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ import pytest
 from cli.write_docs import PAGE, written
 from reviver import __version__
 from reviver.cli import COMMANDS, app, exits, main
+from reviver.cli.output import print_table
 
 Captured = pytest.CaptureFixture[str]
 
@@ -146,3 +148,15 @@ def test_every_option_of_every_command_is_explained() -> None:
     for name in NAMES:
         for argument in app[name].assemble_argument_collection():
             assert argument.parameter.help, f"{name}: {argument.name}"
+
+
+@pytest.mark.parametrize("terminal", ["", "1"])
+def test_no_cell_of_a_table_can_break_it_or_command_the_terminal(
+    terminal: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", terminal)
+    monkeypatch.setenv("COLUMNS", "200")
+    print_table(["service", "message"], [["db", "down\n\x1b]0;owned\x07\r\x9b2J\u202e\u2028"]])
+    told = re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out)
+    assert told.count("\n") == 2
+    assert told.replace("\n", "").isprintable()

@@ -222,3 +222,23 @@ async def test_falls_are_told_as_long_as_they_are_recent(journal: Open) -> None:
         clock.suspended += 100.0
         clock.wall_at_zero += 100.0
         assert list(await book.falls_since(60.0)) == []
+
+
+@pytest.mark.parametrize("body", ["{", "5", "null", "[]", '{"attempt": "x"}', "[" * 100_000])
+async def test_an_entry_that_is_none_is_left_out_and_keeps_nothing_else_from_being_read(
+    tmp_path: Path, body: str
+) -> None:
+    journal = SqliteJournal(tmp_path / "journal.db", FakeClock())
+    await journal.append(opened(), started(), step_started())
+    db = await journal.open()
+    for kind in ("attempt_started", "step_started", "daemon_frozen", "dreamt"):
+        db.execute(
+            "INSERT INTO entries (type, service, incident, at, boot_id, boot_s, body) "
+            "VALUES (?, 'db', 'db-1', 1, 'b', 1, ?)",
+            (kind, body),
+        )
+    assert len(await journal.incident("db-1")) == 3
+    assert len(await journal.attempts_since(1e9)) == 1
+    assert list(await journal.unfinished()) == ["db"]
+    assert await journal.frozen() is None
+    await journal.aclose()

@@ -179,3 +179,13 @@ def test_settings_are_read_as_written_in_toml() -> None:
     assert isinstance(secret, Secret)
     assert secret.reveal() == "value of X"
     assert check.env["Q"] == "plain"
+
+
+async def test_no_part_of_a_secret_stays_where_its_output_is_cut() -> None:
+    for before, after in ((290, 0), (0, 1995)):
+        check = sh(f"printf '%{before}s%s%{after}s' x $T y | tr ' ' z; exit 3", env={"T": Secret("hunter2-hunter2")})
+        async with opened(check) as probe:
+            result = await probe.ask(fresh=True)
+            evidence = await probe.evidence()
+        assert "hunter" not in str(result)
+        assert "unter2" not in str(evidence)

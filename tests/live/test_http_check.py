@@ -561,3 +561,18 @@ def test_statuses_are_read_as_written_in_toml(status: list[int | str], good: lis
     check = TypeAdapter(Http).validate_python({"url": "http://a/", "status": status})
     assert all(http.expected(code, check.status) for code in good)
     assert not any(http.expected(code, check.status) for code in bad)
+
+
+@pytest.mark.parametrize("cookie", ["session=1", "\x80=\xff"])
+async def test_a_cookie_is_neither_kept_nor_sent_back(cookie: str) -> None:
+    async with serving(says(headers=f"Set-Cookie: {cookie}\r\n")) as server, opened(Http(url=server.url())) as probe:
+        for fresh in (True, False, True):
+            assert (await probe.ask(fresh=fresh)).healthy
+    assert len(server.requests) == 3
+    assert not any(b"cookie" in request.lower() for request in server.requests)
+
+
+@pytest.mark.parametrize("location", ["//", "http://[::1", "http://h:x/", "javascript:alert(1)"])
+async def test_a_redirect_to_nowhere_is_a_bad_status(location: str) -> None:
+    async with serving(says("302 Found", headers=f"Location: {location}\r\n")) as server:
+        fault_of(await ask(Http(url=server.url())), FaultKind.BAD_STATUS)

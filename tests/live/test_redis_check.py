@@ -1,9 +1,10 @@
 """The check ``redis`` on a real Redis."""
 
 import contextlib
+import resource
 import shutil
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -543,3 +544,53 @@ def test_a_url_that_names_no_server_is_refused_with_what_was_expected(wrong: str
 def test_the_host_is_known_under_one_name() -> None:
     assert Redis(url="redis://cache.example:6380").hosts() == {"cache.example"}
     assert Redis(url="redis://127.0.0.1").hosts() == Redis(url="rediss://localhost").hosts() == {"localhost"}
+
+
+def says(*answers: bytes) -> Callable[[anyio.abc.SocketStream], Awaitable[None]]:
+    """A server that gives one of *answers* to each word of its client's, and the last one endlessly."""
+
+    async def serve(stream: anyio.abc.SocketStream) -> None:
+        for answer in answers:
+            await stream.receive()
+            await stream.send(answer)
+        while True:
+            await stream.send(answers[-1])
+
+    return serve
+
+
+WELL = b"+PONG\r\n$13\r\nrole:master\r\n\r\n"
+
+
+async def test_what_announces_a_reply_without_end_fills_no_memory() -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    async with (
+        listening(says(b"$99999999999\r\n", b"x" * 1_000_000)) as port,
+        opened(Redis(url=f"redis://{LOOPBACK}:{port}"), timeout=5) as it,
+    ):
+        assert await it.kind(fresh=True) is F.BAD_PROTOCOL
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB
+
+
+async def test_a_reply_that_nobody_asked_for_is_not_taken_for_that_to_the_next_question() -> None:
+    async def serve(stream: anyio.abc.SocketStream) -> None:
+        while True:
+            await stream.receive()
+            await stream.send(WELL + b"+late\r\n")
+
+    async with listening(serve) as port, opened(Redis(url=f"redis://{LOOPBACK}:{port}")) as it:
+        for fresh in (False, False, True, False):
+            assert await it.kind(fresh=fresh) is None
+
+
+@pytest.mark.parametrize("reply", [b":5\r\n", b"*1\r\n+x\r\n", b"$-1\r\n", b"+idle=x\r\n", b":" + b"9" * 30 + b"\r\n"])
+async def test_evidence_says_of_each_part_that_no_redis_would_give_that_it_could_not_be_had(reply: bytes) -> None:
+    async def serve(stream: anyio.abc.SocketStream) -> None:
+        await stream.receive()
+        await stream.send(WELL[7:] + reply + reply)
+        await anyio.sleep_forever()
+
+    async with listening(serve) as port, opened(Redis(url=f"redis://{LOOPBACK}:{port}")) as it:
+        evidence = await it.probe.evidence()
+    assert evidence["info"] == {"role": "master"}
+    assert "could not be had" in str(evidence["slow_commands"])

@@ -299,3 +299,26 @@ GONE = (Consumer(name="a", pending=1, unseen=999.0),)
 def test_the_worst_is_told_first(view: View, kind: F | None) -> None:
     fault = judge(view, SETTINGS, "it")
     assert (fault.kind if fault else None) is kind
+
+
+@pytest.mark.parametrize(
+    "replies",
+    [
+        b":1\r\n*1\r\n*2\r\n+other\r\n+x\r\n*0\r\n*0\r\n",
+        b":1\r\n*1\r\n*2\r\n+name\r\n+g\r\n*0\r\n*0\r\n",
+        b":1\r\n*1\r\n*1\r\n*0\r\n*0\r\n*0\r\n",
+        b"+x\r\n*1\r\n*4\r\n+name\r\n+g\r\n+pending\r\n:0\r\n*0\r\n*0\r\n",
+        b":1\r\n*1\r\n*6\r\n+name\r\n+g\r\n+pending\r\n:0\r\n+lag\r\n:1\r\n*1\r\n*2\r\n+name\r\n+c\r\n*0\r\n",
+        b":1\r\n*1\r\n*6\r\n+name\r\n+g\r\n+pending\r\n:0\r\n+lag\r\n:1\r\n*0\r\n*1\r\n*1\r\n:1\r\n",
+    ],
+)
+async def test_replies_that_no_redis_would_give_are_a_fault_and_no_crash(replies: bytes) -> None:
+    async def answer(stream: anyio.abc.SocketStream) -> None:
+        await stream.receive()
+        await stream.send(replies)
+        await anyio.sleep_forever()
+
+    async with listening(answer) as port:
+        check = RedisStream(url=f"redis://{LOOPBACK}:{port}", stream="s", group="g")
+        async with opened(check, timeout=0.5) as it:
+            assert await it.kind(fresh=True) in {F.BAD_PROTOCOL, F.QUEUE_MISSING}

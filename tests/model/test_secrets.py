@@ -1,5 +1,6 @@
 """Secrets reach a client and nothing else."""
 
+import base64
 import json
 import time
 from dataclasses import dataclass
@@ -43,6 +44,33 @@ def test_of_secrets_that_contain_each_other_no_rest_stays() -> None:
     assert Redactor([Secret("pass"), Secret("password123")])("it was password123 and pass") == "it was *** and ***"
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        "p%40ss%2Fw0rd%20x",
+        "p%40ss%2fw0rd%20x",
+        "p%40ss%2Fw0rd+x",
+        base64.b64encode(b"p@ss/w0rd x").decode(),
+        base64.b64encode(b"user:p@ss/w0rd x").decode()[7:-2],
+    ],
+)
+def test_a_known_secret_is_taken_out_in_the_forms_that_the_web_gives_it(told: str) -> None:
+    assert told not in Redactor([Secret("p@ss/w0rd x")])(f"refused: {told}!")
+
+
+def test_of_a_secret_of_several_lines_each_is_taken_out() -> None:
+    redact = Redactor([Secret("first-line-of-it\nsecond-line-of-it")])
+    assert redact("a first-line-of-it b") == "a *** b"
+
+
+def test_a_tree_without_end_and_a_number_without_end_are_cut() -> None:
+    deep: list[object] = []
+    for _ in range(5000):
+        deep = [deep]
+    assert "nested too deeply" in json.dumps(PLAIN.tree(deep))
+    assert PLAIN.tree(10**5000) == "a number of 16610 bits"
+
+
 def test_an_empty_secret_masks_nothing() -> None:
     assert Redactor([Secret("")])("as it is") == "as it is"
 
@@ -74,6 +102,18 @@ def test_a_secret_learned_later_is_taken_out_of_what_came_by_before() -> None:
         ("access_token=hunter2", "access_token=***"),
         ("AWS_SECRET_ACCESS_KEY=hunter2", "AWS_SECRET_ACCESS_KEY=***"),
         ("client-secret: hunter2", "client-secret: ***"),
+        ("Authorization: Basic aHVudGVyMg==", "Authorization: ***"),
+        ('Authorization: Digest username="u", response="hunter2"', "Authorization: ***"),
+        ("Cookie: a=1; session=hunter2", "Cookie: ***"),
+        ("got Bearer hunter2abc, refused", "got Bearer ***, refused"),
+        ("<password>hunter2</password>", "<password>***</password>"),
+        ("dump --password hunter2 app", "dump --password *** app"),
+        ('{\\"password\\": \\"hunter2\\"}', '{\\"password\\": ***}'),
+        ('password="hunter 2', "password=***"),
+        ("postgresql://u:p@hunter2@db/x", "postgresql://u:***@db/x"),
+        ("key AKIAABCDEFGHIJKLMNOP", "key ***"),
+        ("-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----", "***"),
+        ("basic authentication failed", "basic authentication failed"),
         ("the password is wrong", "the password is wrong"),
         ("tokens left: 5", "tokens left: 5"),
     ],

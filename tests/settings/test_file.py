@@ -221,10 +221,14 @@ def test_an_address_with_host_and_port_is_taken(listen: str) -> None:
 
 def test_what_is_nested_beyond_reason_is_refused_and_ends_nothing() -> None:
     assert str(_refused("[services]\na = " + "[" * 300 + "]" * 300)) == "reviver.toml:2: nested too deeply"
-    assert str(_refused("a = " + "[" * 5000)) == "reviver.toml: arrays or tables are nested too deeply"
+    assert str(_refused("a = " + "[" * 5000)) == "reviver.toml:1: arrays or tables are nested too deeply"
 
 
 def _refused(text: str) -> SettingsError:
     with pytest.raises(SettingsError) as caught:
         read(text)
     return caught.value
+
+
+def test_a_number_without_end_is_refused() -> None:
+    assert str(_refused("[daemon]\na = [0x" + "f" * 5000 + "]")) == "reviver.toml:2: a number of more than 64 bits"

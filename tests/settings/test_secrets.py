@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reviver.settings import SettingsError, load
+from reviver.kinds import installed
+from reviver.settings import SettingsError, load, parse
 from reviver.settings.secrets import SIZE_MAX, resolve
-from settings.samples import KINDS, Db, problem, problems, read
+from settings.samples import KINDS, PATH, Db, problem, problems, read
 
 DB = '[services.a]\ncheck = "db"\nurl = "db://x"\n'
 
@@ -175,3 +176,41 @@ def test_a_password_in_a_url_is_doubtful_and_kept_out_of_reports_like_any_secret
     assert [str(warning) for warning in settings.warnings] == [
         "reviver.toml:3: services.a.url: a password stands in this file; take it out, and give it by reference"
     ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "password = hunter2",
+        "password=hunter2 # the old one",
+        "x = { api_token = hunter2 }",
+        'url = "redis://:hunter2"',
+        'url = "redis://me:hunter2/x@here"',
+    ],
+)
+def test_a_secret_that_is_written_wrongly_is_not_told(line: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        parse(f'[services.a]\ncheck = "redis"\n{line}\n', installed(), path=PATH)
+    assert refused.value.problems[0].line == 3
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize("reference", ["{ file = {} }", "{ file = [1] }", "{ file = 5 }", "{ env = [] }"])
+def test_a_reference_to_nothing_that_has_a_name_is_refused(reference: str) -> None:
+    with pytest.raises(SettingsError):
+        parse(f"{DB}password = {reference}\n", KINDS, path=PATH)
+
+
+def test_a_secret_in_a_header_or_a_variable_is_doubtful_and_kept_out_of_reports_like_any_secret() -> None:
+    settings = read(
+        '[services.a]\ncheck = "db"\nurl = "db://here"\nheaders = { X-Api-Key = "hunter2", Accept = "text/html" }\n'
+    )
+    assert [secret.reveal() for secret in settings.secrets] == ["hunter2"]
+    assert [warning.key for warning in settings.warnings] == ["services.a.headers.X-Api-Key"]
+
+
+def test_what_a_terminal_would_obey_is_written_out() -> None:
+    with pytest.raises(SettingsError) as refused:
+        parse("[services.'\u202ed\u2028b']", KINDS, path=PATH)
+    assert "\\u202ed\\u2028b" in str(refused.value)
+    assert str(refused.value).isprintable() or "\n" in str(refused.value)

@@ -345,3 +345,12 @@ async def test_what_is_ready_says_why_not() -> None:
 async def test_reloading_is_passed_on() -> None:
     async with Stage().life(service(Target())) as life:
         await life.control.reload()
+
+
+@virtual
+async def test_what_a_person_writes_reaches_others_in_one_line_without_secrets() -> None:
+    stage, db = Stage(), Target()
+    async with stage.life(service(db)) as life:
+        await life.control.pause(["db"], by="ann", reason="see\n\x1b[2Jpassword=hunter2", seconds=60)
+    [paused] = stage.of(j.ServicePaused)
+    assert paused.reason == "see [2Jpassword=***"

@@ -319,7 +319,7 @@ async def test_every_page_that_the_index_lists_is_there() -> None:
     async with public(daemon) as client:
         index = (await client.get("/")).text
         paths = re.findall(r"^GET +(\S+)(?: +(/\S+))?", index, re.MULTILINE)
-        assert len(paths) == 9
+        assert len(paths) == 10
         for path in (path for pair in paths for path in pair if path):
             assert (await client.get(path)).status_code == 200, path
 

@@ -21,7 +21,7 @@ class Command:
     """The program and its arguments; no shell is involved."""
     exit_codes: frozenset[int] = frozenset({0})
     """Exit codes that mean success."""
-    env: Mapping[str, str | SecretField] = field(default_factory=dict)
+    env: Mapping[str, str | SecretField] = field(default_factory=dict, repr=False)
     """Variables for it, beside ``PATH``, ``LANG`` and ``HOME``; the place for secrets."""
     cwd: str | None = None
     """Its working directory; ``None``: reviver's."""
@@ -67,13 +67,13 @@ class Command:
             raise ActionError(f"command {error}") from error
         redact = Redactor(text for text in self.env.values() if isinstance(text, Secret))
         if ended.exit_code not in self.exit_codes:
-            words = redact(ended.last_words)
+            words = redact(ended.last_words, limit=300)
             raise ActionError(f"command {self.argv[0]}: {ended.how}" + (f": {words}" if words else ""))
         return {
             "exit_code": ended.exit_code,
             "seconds": round(ended.seconds, 3),
-            "stdout": redact(ended.stdout[-RECORDED:], limit=RECORDED),
-            "stderr": redact(ended.stderr[-RECORDED:], limit=RECORDED),
+            "stdout": redact(ended.stdout, limit=len(ended.stdout))[-RECORDED:],  # half a secret isn't recognised
+            "stderr": redact(ended.stderr, limit=len(ended.stderr))[-RECORDED:],
         }
 
     async def reconcile(self, notes: Sequence[Mapping[str, JsonValue]]) -> Reconciled:

@@ -22,7 +22,7 @@ class Request:
 
     url: str
     method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"] = "POST"
-    headers: Mapping[str, str | SecretField] = field(default_factory=dict)
+    headers: Mapping[str, str | SecretField] = field(default_factory=dict, repr=False)
     json: Mapping[str, Any] | None = None
     """Sent as a JSON body."""
     body: str | None = None

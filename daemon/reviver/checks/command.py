@@ -25,7 +25,7 @@ class Command:
     """Exit codes that mean healthy."""
     stdout: str | None = None
     """A text that a healthy output has."""
-    env: Mapping[str, str | SecretField] = field(default_factory=dict)
+    env: Mapping[str, str | SecretField] = field(default_factory=dict, repr=False)
     """Variables for it, beside ``PATH``, ``LANG`` and ``HOME``."""
 
     faults: ClassVar[frozenset[FaultKind]] = frozenset({FaultKind.COMMAND_FAILED, FaultKind.TIMEOUT})
@@ -73,9 +73,13 @@ class _CommandProbe:
             return {self._name: "the last run was not started"}
         return {
             self._name: self._last.how,
-            "stdout": self._redact(self._last.stdout[-2000:]),
-            "stderr": self._redact(self._last.stderr[-2000:]),
+            "stdout": self._last_of(self._last.stdout),
+            "stderr": self._last_of(self._last.stderr),
         }
+
+    def _last_of(self, output: str) -> str:
+        """Its end; cut only once it is redacted, for half a secret is not recognised."""
+        return self._redact(output, limit=len(output))[-2000:]
 
     def _judge(self, ended: program.Ended) -> Fault | None:
         if ended.timed_out:
@@ -89,5 +93,5 @@ class _CommandProbe:
         return None
 
     def _tell(self, ended: program.Ended, why: str) -> str:
-        words = self._redact(ended.last_words)
+        words = self._redact(ended.last_words, limit=300)
         return f"{self._name}: {why}: {words}" if words else f"{self._name}: {why}"

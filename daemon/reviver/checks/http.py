@@ -31,7 +31,7 @@ class Http:
     nodes: tuple[str, ...] = ()
     """The URL of each node, if it has several; asked at the same time."""
     method: Literal["GET", "HEAD"] = "GET"
-    headers: Mapping[str, str | SecretField] = field(default_factory=dict)
+    headers: Mapping[str, str | SecretField] = field(default_factory=dict, repr=False)
     status: http.Statuses = ("2xx",)
     """Status codes of a healthy answer: ``200``, ``"2xx"``, ``"200-204"``. Redirects are not followed."""
     body: str | None = None

@@ -10,7 +10,7 @@ import anyio
 from redis.exceptions import BusyLoadingError, RedisError
 
 from reviver.clients.asking import EVIDENCE_WITHIN, Finding, result_of
-from reviver.clients.redis import FAILURES, FAULTS, Link, RedisUrl, Target, linked, parse_info
+from reviver.clients.redis import FAILURES, FAULTS, Link, RedisUrl, Target, linked, parse_info, whole
 from reviver.model.checks import CheckContext, CheckResult, Probe
 from reviver.model.faults import Fault, FaultKind, JsonValue
 from reviver.model.secrets import SecretField
@@ -30,6 +30,7 @@ _MEMORY: Final = ("used_memory", "used_memory_rss", "maxmemory", "maxmemory_poli
 _ACTIVITY: Final = ("instantaneous_ops_per_sec", "total_connections_received", "rejected_connections", "keyspace_hits",
                     "keyspace_misses", "expired_keys", "latest_fork_usec", "total_error_replies")  # fmt: skip
 _CLIENTS_READ: Final = 2000  # clients that evidence looks at
+_SLOW_READ: Final = 10  # slow commands that evidence looks at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +79,9 @@ class _Probe:
         evidence: dict[str, JsonValue] = {}
         try:
             with anyio.fail_after(EVIDENCE_WITHIN):
-                replies = await self._link.ask(("INFO",), ("SLOWLOG", "GET", 10), ("CLIENT", "LIST"), fresh=True)
+                replies = await self._link.ask(
+                    ("INFO",), ("SLOWLOG", "GET", _SLOW_READ), ("CLIENT", "LIST"), fresh=True
+                )
         except FAILURES as error:
             verdict = self._target.explain(error)
             return {"redis": f"could not be had: {verdict.message if isinstance(verdict, Fault) else verdict}"}
@@ -88,8 +91,11 @@ class _Probe:
             "clients": _clients,
         }
         for (name, read), reply in zip(readers.items(), replies, strict=True):
-            refused = isinstance(reply, RedisError)
-            evidence[name] = self._target.redact(f"could not be had: {reply}") if refused else read(reply)
+            try:
+                refused = isinstance(reply, RedisError)
+                evidence[name] = self._target.redact(f"could not be had: {reply}") if refused else read(reply)
+            except ValueError:
+                evidence[name] = "could not be had: not the reply of a Redis"
         return evidence
 
     async def _look(self, fresh: bool) -> Finding:
@@ -197,21 +203,30 @@ def _info_evidence(reply: str) -> JsonValue:
     return _figures(parse_info(reply), (*_DETAILS, *_MEMORY, *_PERSISTENCE, *_REPLICATION, *_ACTIVITY))
 
 
-def _slow_commands(reply: list[list[Any]]) -> JsonValue:
+def _slow_commands(reply: object) -> JsonValue:
     """The slowest of late, by name only: keys and values are the clients' own."""
-    return [
-        {
-            "at": at,
-            "milliseconds": microseconds / 1000,
-            "command": str(command[0]).upper()[:40],
-            "arguments": len(command) - 1,
-        }
-        for _, at, microseconds, command, *_ in reply
-    ]
+    if not isinstance(reply, list):
+        raise ValueError("not a reply to SLOWLOG GET")
+    return [_slow_command(entry) for entry in reply[:_SLOW_READ]]
 
 
-def _clients(reply: str) -> JsonValue:
+def _slow_command(entry: object) -> JsonValue:
+    match entry:
+        case [_, int() as at, int() as microseconds, [str() as command, *arguments], *_]:
+            return {
+                "at": whole(at),
+                "milliseconds": whole(microseconds) / 1000,
+                "command": command.upper()[:40],
+                "arguments": len(arguments),
+            }
+        case _:
+            raise ValueError("not a reply to SLOWLOG GET")
+
+
+def _clients(reply: object) -> JsonValue:
     """How many there are, from where, with what last command, and how many wait."""
+    if not isinstance(reply, str):
+        raise ValueError("not a reply to CLIENT LIST")
     lines = reply.splitlines()
     clients = [dict(pair.split("=", 1) for pair in line.split() if "=" in pair) for line in lines[:_CLIENTS_READ]]
     return {

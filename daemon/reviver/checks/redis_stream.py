@@ -18,7 +18,7 @@ from pydantic import Field
 from redis.exceptions import RedisError, ResponseError
 
 from reviver.clients.asking import EVIDENCE_WITHIN, Finding, result_of
-from reviver.clients.redis import FAILURES, FAULTS, Link, RedisUrl, Target, linked, parse_info
+from reviver.clients.redis import FAILURES, FAULTS, Link, RedisUrl, Target, linked, parse_info, whole
 from reviver.model.checks import CheckContext, CheckResult, Probe
 from reviver.model.faults import Fault, FaultKind, JsonValue
 from reviver.model.secrets import SecretField
@@ -27,6 +27,8 @@ from reviver.model.units import Seconds, format_duration
 _STUCK_READ: Final = 100  # entries looked at; more than these are told as "100 or more"
 _NO_GROUP: Final = "the stream has no such group; consumers can't read from it"
 _NAMED: Final = 10  # consumers named in details
+_TOLD: Final = 50  # rows, and values in a row, of a reply in evidence
+_TOLD_LENGTH: Final = 200  # characters of a value in evidence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,6 +179,10 @@ def _backlog_fault(view: View, settings: RedisStream, subject: str) -> Fault | N
     return Fault(kind=FaultKind.BACKLOG, message=message, details=figures(view, settings))
 
 
+class _NoRedis(ValueError):
+    """A reply that no Redis would give."""
+
+
 class _Probe:
     def __init__(self, settings: RedisStream, target: Target, link: Link, timeout: float) -> None:
         self._settings = settings
@@ -205,10 +211,18 @@ class _Probe:
         except FAILURES as error:
             verdict = self._target.explain(error)
             return {"stream": f"could not be had: {verdict.message if isinstance(verdict, Fault) else verdict}"}
-        return {
-            name: self._target.redact(f"could not be had: {reply}") if isinstance(reply, RedisError) else reply[:50]
-            for name, reply in zip(questions, replies, strict=True)
-        }
+        return {name: self._told(reply) for name, reply in zip(questions, replies, strict=True)}
+
+    def _told(self, reply: object) -> JsonValue:
+        """A reply as evidence: rows of short values, as Redis gives them."""
+        if isinstance(reply, RedisError):
+            return self._target.redact(f"could not be had: {reply}")
+        rows = reply[:_TOLD] if isinstance(reply, list) else []
+        return [
+            [each if isinstance(each, int) else str(each)[:_TOLD_LENGTH] for each in row[:_TOLD]]
+            for row in rows
+            if isinstance(row, list)
+        ]
 
     async def _look(self, fresh: bool) -> Finding:
         key, group = self._settings.stream, self._settings.group
@@ -224,12 +238,10 @@ class _Probe:
             if isinstance(reply, RedisError):
                 return self._missing(reply) or self._target.explain(reply)
         length, groups, consumers, stuck = replies
-        if not all(isinstance(reply, list) for reply in (groups, consumers, stuck)):
-            raise ValueError("not the replies of a Redis")
-        named = {found["name"]: found for found in map(_pairs, groups)}
-        if group not in named:  # it was made between two of the commands
+        found = next((each for each in map(_pairs, _list(groups)) if each.get("name") == group), None)
+        if found is None:  # it was made between two of the commands
             return self._missing_fault(_NO_GROUP)
-        view = await self._view(length, named[group], consumers, stuck, fresh=fresh)
+        view = await self._view(whole(length), found, _list(consumers), _list(stuck), fresh=fresh)
         return judge(view, self._settings, self._subject) or figures(view, self._settings)
 
     def _missing(self, reply: RedisError) -> Fault | None:
@@ -248,26 +260,24 @@ class _Probe:
     async def _view(
         self, length: int, group: Mapping[str, Any], consumers: list[Any], stuck: list[Any], *, fresh: bool
     ) -> View:
-        lag = group.get("lag")
-        waiting = bool(lag) if lag is not None else await self._any_waiting(group["last-delivered-id"], fresh)
+        lag = None if group.get("lag") is None else whole(group["lag"])
+        waiting = bool(lag) if lag is not None else await self._any_waiting(group.get("last-delivered-id"), fresh)
         view = View(
             length=length,
             lag=lag,
             waiting=waiting,
-            pending=group["pending"],
-            consumers=tuple(
-                Consumer(name=c["name"], pending=c["pending"], unseen=c["idle"] / 1000) for c in map(_pairs, consumers)
-            ),
-            stuck=tuple(
-                Stuck(id=entry, consumer=name, age=idle / 1000, deliveries=times) for entry, name, idle, times in stuck
-            ),
+            pending=whole(group.get("pending")),
+            consumers=tuple(_consumer(_pairs(each)) for each in consumers),
+            stuck=tuple(_stuck(each) for each in stuck),
         )
         if not waiting and seen(view, self._settings) < self._settings.min_consumers:
             return replace(view, benefit=await self._benefit(fresh))
         return view
 
-    async def _any_waiting(self, delivered: str, fresh: bool) -> bool:
+    async def _any_waiting(self, delivered: object, fresh: bool) -> bool:
         """Whether there is an entry after the last delivered one, where Redis doesn't know the lag."""
+        if not isinstance(delivered, str):
+            raise _NoRedis
         (reply,) = await self._link.ask(
             ("XRANGE", self._settings.stream, f"({delivered}", "+", "COUNT", 1), fresh=fresh
         )
@@ -285,5 +295,30 @@ class _Probe:
         return int(info.get("blocked_clients", 0)) if version >= (7, 2) else None
 
 
-def _pairs(flat: list[Any]) -> dict[str, Any]:
+def _list(reply: object) -> list[Any]:
+    if not isinstance(reply, list):
+        raise _NoRedis
+    return reply
+
+
+def _pairs(reply: object) -> dict[Any, Any]:
+    flat = _list(reply)
+    if any(not isinstance(name, str) for name in flat[::2]):
+        raise _NoRedis
     return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _consumer(found: Mapping[str, Any]) -> Consumer:
+    match found:
+        case {"name": str() as name, "pending": pending, "idle": idle}:
+            return Consumer(name=name, pending=whole(pending), unseen=whole(idle) / 1000)
+        case _:
+            raise _NoRedis
+
+
+def _stuck(found: object) -> Stuck:
+    match found:
+        case [str() as entry, str() as consumer, idle, deliveries]:
+            return Stuck(id=entry, consumer=consumer, age=whole(idle) / 1000, deliveries=whole(deliveries))
+        case _:
+            raise _NoRedis

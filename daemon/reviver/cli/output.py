@@ -74,13 +74,17 @@ def _table(headers: Sequence[str] | None, rows: Sequence[Row]) -> "Table":
 
 
 def _flat(cell: str | Sequence[str]) -> str:
-    return (cell if isinstance(cell, str) else "; ".join(cell)) or NONE
+    from reviver.model.secrets import one_line
+
+    return one_line(cell if isinstance(cell, str) else "; ".join(cell)) or NONE
 
 
 def _styled(cell: str | Sequence[str]) -> "Text":
     from rich.text import Text
 
-    text = cell if isinstance(cell, str) else "\n".join(cell)
+    from reviver.model.secrets import one_line
+
+    text = "\n".join(map(one_line, [cell] if isinstance(cell, str) else cell))
     return Text(text or NONE, style=STYLES.get(text, ""))
 
 

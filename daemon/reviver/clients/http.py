@@ -28,6 +28,7 @@ _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110 sec
 _HEADER_VALUE: Final = re.compile(r"[!-~](?:[ -~\t]*[!-~])?")
 _HEADERS_SHOWN: Final = 30
 _HEADER_SHOWN: Final = 200  # characters
+_HEADERS: Final = {"User-Agent": f"reviver/{__version__}", "Accept": "*/*", "Accept-Encoding": "identity"}
 _HIDDEN: Final = ("cookie", "auth", "token", "secret", "key", "session", "location")  # in a header's name
 
 Text = str | Secret
@@ -190,14 +191,14 @@ class Place:
         self._url = httpx.URL(url)
         self._resolver = Resolver()
         self._address = ""
-        self._client: httpx.AsyncClient | None = None
+        self._transport: httpx.AsyncHTTPTransport | None = None
         self.endpoint = Endpoint(self._url.host, self._url.port or (443 if self._url.scheme == "https" else 80))
 
     async def aclose(self) -> None:
         """Close the kept connection, if there is one."""
-        client, self._client = self._client, None
-        if client is not None:
-            await client.aclose()
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            await transport.aclose()
 
     async def ask(self, request: Request, *, fresh: bool, within: float) -> Answer:
         """
@@ -211,10 +212,10 @@ class Place:
             httpx.HTTPError, OSError: There is no answer; see ``judge_failure``.
         """
         try:
-            if fresh or self._client is None:
+            if fresh or self._transport is None:
                 return await self._ask_new(request, within=within)
             try:
-                return await self._send(self._client, request)
+                return await self._send(self._transport, request)
             except httpx.ConnectError:  # nothing was sent
                 return await self._ask_new(request, within=within)
             except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
@@ -240,27 +241,33 @@ class Place:
     async def _ask_new(self, request: Request, *, within: float) -> Answer:
         await self.aclose()
         addresses = await self._resolver.addresses(self.endpoint, within=within)
-        self._client = client = self._make_client()
+        self._transport = transport = self._make_transport()
         errors: list[httpx.TransportError] = []
         share = within / len(addresses) if len(addresses) > 1 else None  # a silent one must leave time for the next
         for self._address in addresses:
             try:
-                return await self._send(client, request, connect_within=share)
+                return await self._send(transport, request, connect_within=share)
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                 errors.append(error)
         raise most_telling(errors)
 
     async def _send(
-        self, client: httpx.AsyncClient, request: Request, *, connect_within: float | None = None
+        self, transport: httpx.AsyncHTTPTransport, request: Request, *, connect_within: float | None = None
     ) -> Answer:
-        async with client.stream(
+        headers = httpx.Headers(_HEADERS)
+        headers.update({"Host": self._url.netloc.decode(), **request.headers})
+        sent = httpx.Request(
             request.method,
             self._url.copy_with(host=self._address),
-            headers={"Host": self._url.netloc.decode(), **request.headers},
+            headers=headers,
             content=request.content,
-            timeout=httpx.Timeout(None, connect=connect_within),
-            extensions={"sni_hostname": self._url.host},
-        ) as response:
+            extensions={
+                "timeout": httpx.Timeout(None, connect=connect_within).as_dict(),  # the deadline is the caller's
+                "sni_hostname": self._url.host,
+            },
+        )
+        response = await transport.handle_async_request(sent)
+        try:
             body = bytearray()
             async for chunk in response.aiter_raw():  # as it came: a small compressed body may unfold to gigabytes
                 body += chunk
@@ -272,14 +279,14 @@ class Place:
                 body=bytes(body[:BODY_LIMIT]),
                 complete=len(body) <= BODY_LIMIT,
             )
+        finally:
+            await response.aclose()
 
-    def _make_client(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(
+    def _make_transport(self) -> httpx.AsyncHTTPTransport:
+        """No client of httpx's: that one keeps an answer's cookies, and reads its redirect even if it follows none."""
+        return httpx.AsyncHTTPTransport(
             verify=ssl_context() if self._url.scheme == "https" else _no_ssl_context(),
-            headers={"User-Agent": f"reviver/{__version__}", "Accept": "*/*", "Accept-Encoding": "identity"},
             trust_env=False,
-            follow_redirects=False,
-            timeout=None,  # noqa: S113  the caller's deadline is for all of it, not for each read
             limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=None),
         )
 

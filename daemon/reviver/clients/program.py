@@ -64,9 +64,9 @@ class Ended:
 
     @property
     def last_words(self) -> str:
-        """The last line that it wrote to stderr, else to stdout; empty if it was silent."""
+        """The last line that it wrote to stderr, else to stdout, uncut; empty if it was silent."""
         lines = [line.strip() for text in (self.stdout, self.stderr) for line in text.splitlines() if line.strip()]
-        return lines[-1][:300] if lines else ""
+        return lines[-1] if lines else ""
 
 
 async def run(

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Final
 import anyio
 import anyio.abc
 from pydantic import AfterValidator
+from redis._parsers import _AsyncRESP2Parser
 from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -34,6 +35,9 @@ from reviver.model.faults import NOTHING, Fault, FaultKind, JsonValue
 from reviver.model.secrets import Redactor, Secret
 
 from . import net
+
+REPLY_MAX: Final = 32 * 1024 * 1024
+"""Bytes of one reply, several times ``CLIENT LIST`` of ten thousand clients."""
 
 Command = tuple[str | int, ...]
 
@@ -145,6 +149,7 @@ class Target:
             socket_timeout=None,
             socket_connect_timeout=None,
             protocol=2,
+            parser_class=_Parser,
             driver_info=None,
             decode_responses=True,
             encoding_errors="replace",
@@ -164,6 +169,22 @@ class Target:
         )
 
 
+class _Parser(_AsyncRESP2Parser):
+    """Takes no reply that would fill the memory: what isn't Redis may announce any length, and send it."""
+
+    async def _read(self, length: int) -> bytes:
+        self._bound(length)
+        return await super()._read(length)
+
+    async def _readline(self) -> bytes:
+        self._bound(0)
+        return await super()._readline()
+
+    def _bound(self, length: int) -> None:
+        if self._pos + length > REPLY_MAX:
+            raise InvalidResponse(f"a reply longer than {REPLY_MAX} bytes")
+
+
 class Line:
     """A connection with its own reader."""
 
@@ -180,6 +201,8 @@ class Line:
         try:
             while True:
                 reply = await self._read()
+                if len(self._replies) >= self._wanted:
+                    raise InvalidResponse("a reply that nobody asked for")
                 self._replies.append(reply)
                 if len(self._replies) == self._wanted:
                     self._arrived.set()
@@ -268,6 +291,13 @@ def parse_info(text: object) -> dict[str, str]:
     if not isinstance(text, str):
         raise ValueError("not a reply to INFO")
     return dict(line.split(":", 1) for line in text.split("\r\n") if ":" in line)
+
+
+def whole(number: object) -> int:
+    """*number*, if it is one that Redis can give; else a ``ValueError``."""
+    if not isinstance(number, int) or not -(2**63) <= number < 2**63:
+        raise ValueError("not a number of a Redis")
+    return number
 
 
 @asynccontextmanager

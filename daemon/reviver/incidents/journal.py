@@ -191,7 +191,7 @@ class SqliteJournal:
         for row in rows:
             try:
                 records.append(self._record(row))
-            except (KeyError, ValueError):
+            except (KeyError, ValueError, TypeError, RecursionError):  # another's type or fields, no object, no JSON
                 log.warning("journal.entry_unreadable", extra={"type": row[0], "incident": row[2]})
         return records
 

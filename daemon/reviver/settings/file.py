@@ -8,7 +8,7 @@ from datetime import date, time
 from pathlib import Path
 from typing import Any, Final
 
-from reviver.model.secrets import Resolver, Secret
+from reviver.model.secrets import Resolver, Secret, is_secret_name
 from reviver.model.services import Budget, DaemonPolicy, Service, Verification
 
 from .known import KnownKinds
@@ -20,10 +20,11 @@ from .reading import Reading
 from .secrets import resolve, world_readable
 from .services import DEFAULTS, services
 from .strategies import Owner, verification
-from .syntax import SyntaxProblem, document
+from .syntax import DEPTH_MAX, SyntaxProblem, document
 from .tables import DaemonTable, FileTable, LogLevel
 
-DEPTH_MAX: Final = 50
+BITS_MAX: Final = 64
+_NAMED_BY_USER: Final = {"headers", "env"}
 _PASSWORD_IN_URL: Final = re.compile(r"://[^\s/:@]*:([^\s/@]+)@")
 
 
@@ -96,9 +97,9 @@ def parse(
     for place, value in values(written):
         if isinstance(value, date | time):
             reading.findings.error(place, "a date or a time has no place here; a text stands in quotation marks")
-        if len(place) > DEPTH_MAX:
-            problem = Problem(file=path, line=lines(text)[place], key="", message="nested too deeply")
-            raise SettingsError([problem])
+        why = "nested too deeply" if len(place) > DEPTH_MAX else _too_long(value)
+        if why:
+            raise SettingsError([Problem(file=path, line=lines(text)[place], key="", message=why)])
     reading.typed(FileTable, written, ())
     daemon = _daemon(reading, _table(written, "daemon"), environ)
     found = services(reading, _table(written, "services"))
@@ -110,6 +111,11 @@ def parse(
     daemon = replace(daemon, policy=replace(daemon.policy, maintenance=windows))
     secrets = tuple(reading.secrets.values())
     return Settings(path=path, daemon=daemon, services=found, secrets=secrets, warnings=warnings)
+
+
+def _too_long(value: object) -> str:
+    """Why *value* can't be read on: the parser takes any number, and nothing after it does."""
+    return "a number of more than 64 bits" if isinstance(value, int) and value.bit_length() > BITS_MAX else ""
 
 
 def _table(written: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -154,12 +160,19 @@ def _warn(reading: Reading, written: Mapping[str, Any]) -> None:
         reading.findings.warn((), "there is no service: nothing is watched; add a table [services.NAME]")
     exposed = {name for name in reading.secret_files if world_readable(name)}
     for place, value in values(written):
-        if isinstance(value, dict) and value.keys() == {"file"} and value["file"] in exposed:
-            name = value["file"]
+        if isinstance(value, dict) and value.keys() == {"file"} and (name := str(value["file"])) in exposed:
             reading.findings.warn(place, f"everybody on this host can read {name}; chmod o= {name}")
-        elif isinstance(value, str) and (found := _PASSWORD_IN_URL.search(value)):
-            reading.secrets.setdefault(found[1], Secret(found[1]))
+        elif isinstance(value, str) and (secret := _secret_in(place, value)):
+            reading.secrets.setdefault(secret, Secret(secret))
             reading.findings.warn(place, "a password stands in this file; take it out, and give it by reference")
+
+
+def _secret_in(place: Place, text: str) -> str:
+    """The secret that stands in *text*, a header or a variable named like one, or a URL; else nothing."""
+    if len(place) > 1 and place[-2] in _NAMED_BY_USER and is_secret_name(str(place[-1])):
+        return text
+    found = _PASSWORD_IN_URL.search(text)
+    return found[1] if found else ""
 
 
 def _placed(reading: Reading, text: str, path: Path) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:

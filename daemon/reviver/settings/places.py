@@ -37,6 +37,17 @@ def lines(text: str) -> Mapping[Place, int]:
     return scan.lines
 
 
+def deeper_than(depth: int, text: str) -> int:
+    """The line on which arrays and tables of *text*, of which nothing else need be valid, first nest deeper."""
+    nested = 0
+    for token in _tokens(text):
+        if token.kind == "mark":
+            nested += {"[": 1, "{": 1, "]": -1, "}": -1}.get(token.text, 0)
+        if nested > depth:
+            return token.line
+    return 1
+
+
 class _Scan:
     def __init__(self, text: str) -> None:
         self.lines: dict[Place, int] = {}

@@ -11,6 +11,9 @@ from typing import TypeAlias
 Place: TypeAlias = tuple[str | int, ...]
 """Where in the settings: keys, and indexes of arrays."""
 
+SECRET_NAME = re.compile(r"pass|pwd|secret|token|key|credential|auth|dsn|cookie", re.IGNORECASE)
+"""In a key: what stands behind it is never told."""
+_UNSEEMLY = re.compile(r"[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -79,8 +82,9 @@ def key(place: Place) -> str:
 
 
 def quoted(text: str, *, limit: int = 60) -> str:
-    """*text* in quotation marks, on one line, at most *limit* characters of it."""
-    return json.dumps(text if len(text) <= limit else text[:limit] + "…", ensure_ascii=False)
+    """*text* in quotation marks, on one line, at most *limit* characters of it, and none that a terminal obeys."""
+    written = json.dumps(text if len(text) <= limit else text[:limit] + "…", ensure_ascii=False)
+    return _UNSEEMLY.sub(lambda found: f"\\u{ord(found[0]):04x}", written)
 
 
 def listed(names: Iterable[str], *, limit: int = 30) -> str:

@@ -117,7 +117,7 @@ def _pieces_of_password(url: str) -> Iterable[str]:
 
     Of ``scheme://user:pa/ss@host``, "pa" is taken for a port, and "can't be cast to an integer".
     """
-    user = re.search(r"://[^:]*:(.*)@", url)
+    user = re.search(r"://[^:]*:(.*)@", url) or re.search(r"://[^:]*:([^/]*)", url)  # or the host was forgotten
     return [piece for piece in re.split(r"[^\w-]+", user[1]) if piece] if user else []
 
 

@@ -6,16 +6,20 @@ from typing import Any, Final
 
 import tomli
 
-from .problems import key
+from .places import deeper_than
+from .problems import SECRET_NAME, key
 
-_BARE_WORD: Final = re.compile(r"=\s*(?P<word>\d[\d.]*[A-Za-z]\w*|[A-Za-z_][\w.-]*)\s*(?:[,\]}#]|$)")
+_BARE_WORD: Final = re.compile(r"[\w\"']\s*=\s*(?P<word>\d[\d.]*[A-Za-z]\w*|[A-Za-z_][\w.-]*)\s*(?:[,\]}#]|$)")
 _DECLARED_TWICE: Final = re.compile(r"Cannot (?:declare|mutate immutable namespace) \((?P<parts>.*)\)")
+
+
+DEPTH_MAX: Final = 50
 
 
 class SyntaxProblem(Exception):
     """A text is no TOML."""
 
-    def __init__(self, message: str, line: int | None = None) -> None:
+    def __init__(self, message: str, line: int) -> None:
         super().__init__(message)
         self.line = line
 
@@ -32,7 +36,7 @@ def document(text: str) -> dict[str, Any]:
     except tomli.TOMLDecodeError as error:
         raise SyntaxProblem(_said(error, text.split("\n")), error.lineno) from error
     except RecursionError as error:
-        raise SyntaxProblem("arrays or tables are nested too deeply") from error
+        raise SyntaxProblem("arrays or tables are nested too deeply", deeper_than(DEPTH_MAX, text)) from error
 
 
 def _said(error: tomli.TOMLDecodeError, rows: Sequence[str]) -> str:
@@ -44,5 +48,6 @@ def _said(error: tomli.TOMLDecodeError, rows: Sequence[str]) -> str:
         return "the same key is written twice in one table"
     word = _BARE_WORD.search(row)
     if word and word["word"] not in {"true", "false", "inf", "nan"}:
-        return f'not valid TOML: a text stands in quotation marks; did you mean "{word["word"]}"?'
+        meant = "" if SECRET_NAME.search(row) else f'; did you mean "{word["word"]}"?'
+        return f"not valid TOML: a text stands in quotation marks{meant}"
     return f"not valid TOML: {error.msg[:1].lower()}{error.msg[1:]} (column {error.colno})"

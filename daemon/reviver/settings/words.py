@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from pydantic_core import ErrorDetails
 
-from .problems import Place, quoted, suggestion
+from .problems import SECRET_NAME, Place, quoted, suggestion
 
 _EXPECTED: Final = {
     "string_type": "a string",
@@ -27,7 +27,6 @@ _UNKNOWN_KEY: Final = {"extra_forbidden", "unexpected_keyword_argument"}
 _MISSING: Final = {"missing", "missing_keyword_only_argument", "missing_argument"}
 _ONE_OF: Final = {"enum", "literal_error"}
 _REFERENCE_EXPECTED: Final = "expected a reference such as"
-_SECRET_NAME: Final = re.compile(r"pass|pwd|secret|token|key|credential|auth|dsn|cookie", re.IGNORECASE)
 
 
 class NoSecret(ValueError):
@@ -101,7 +100,7 @@ def _told(
     if raised:
         text = str(raised[0])
         return _nearer(place, text if isinstance(raised[0], NoSecret) else redact(text), value)
-    return place, _expected(errors, value, echo=not any(_SECRET_NAME.search(str(part)) for part in place))
+    return place, _expected(errors, value, echo=not any(SECRET_NAME.search(str(part)) for part in place))
 
 
 def _reference_expected(text: str, others: Sequence[ErrorDetails], value: object) -> str:

@@ -6,6 +6,7 @@ from reviver.core import approval, decide
 from reviver.model.control import ApprovalView, ControlRefused, ServiceView, TrustView
 from reviver.model.health import Health
 from reviver.model.journal import JournalError
+from reviver.model.secrets import one_line
 from reviver.model.services import Mode, Strategy
 from reviver.model.units import format_duration
 
@@ -49,6 +50,7 @@ class SupervisorControl:
         if not 0 < seconds <= PAUSE_MAX:
             raise ControlRefused(f"a pause lasts at most {format_duration(PAUSE_MAX)}; renew it if need be")
         chosen = self._chosen(services)
+        reason = self._clean(reason)
         for watched in chosen:
             try:
                 await self._supervisor.pause(watched, by=by, reason=reason, seconds=seconds)
@@ -99,7 +101,7 @@ class SupervisorControl:
         """Pass over what *service* waits with, for the rest of its incident."""
         [watched] = self._chosen([service])
         try:
-            strategy = self._supervisor.deny(watched, by=by, reason=reason)
+            strategy = self._supervisor.deny(watched, by=by, reason=self._clean(reason))
         except decide.Refused as error:
             raise ControlRefused(str(error)) from error
         return f'{service}: "{strategy}" is given up in this incident'
@@ -110,7 +112,7 @@ class SupervisorControl:
 
     def freeze(self, *, by: str, reason: str) -> str:
         """Hold everything before its next effect, at once."""
-        self._supervisor.freeze(by=by, reason=reason)
+        self._supervisor.freeze(by=by, reason=self._clean(reason))
         return self._supervisor.frozen
 
     def thaw(self, *, by: str) -> str:
@@ -136,6 +138,10 @@ class SupervisorControl:
     async def reload(self) -> None:
         """Read the settings again: all or nothing."""
         await self._reload()
+
+    def _clean(self, reason: str) -> str:
+        """What a person wrote, for the terminals of others."""
+        return one_line(self._supervisor.redact(reason))
 
     def _chosen(self, names: Sequence[str]) -> list[Watched]:
         known = self._supervisor.watched

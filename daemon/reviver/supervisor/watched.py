@@ -12,7 +12,7 @@ from reviver.model.checks import CheckResult, Probe
 from reviver.model.faults import Fault
 from reviver.model.health import Health
 from reviver.model.journal import ServicePaused
-from reviver.model.secrets import Redactor
+from reviver.model.secrets import Redactor, one_line
 from reviver.model.services import Service
 
 SAMPLES_KEPT = 12
@@ -106,8 +106,11 @@ def cleaned(result: CheckResult, redact: Redactor) -> CheckResult:
         fault=None
         if fault is None
         else Fault(
-            kind=fault.kind, message=redact(fault.message), certain=fault.certain, details=redact.tree(fault.details)
+            kind=fault.kind,
+            message=one_line(redact(fault.message)),
+            certain=fault.certain,
+            details=redact.tree(fault.details),
         ),
-        unknown=None if result.unknown is None else redact(result.unknown),
+        unknown=None if result.unknown is None else one_line(redact(result.unknown)),
         details=redact.tree(result.details) if result.details else result.details,
     )

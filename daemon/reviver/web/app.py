@@ -14,6 +14,7 @@ from reviver.model.journal import Journal
 
 from . import orders, pages
 from .answers import HANDLERS, Problem
+from .openapi import described
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,13 +29,13 @@ class Shown:
 def public_app(shown: Shown) -> Starlette:
     """Metrics, health and incidents: nothing in it changes anything."""
     told = pages.Pages(shown.control, shown.metrics, shown.journal, pages.INDEX)
-    return Starlette(routes=told.routes(), exception_handlers=HANDLERS, middleware=[Middleware(LocalNames)])
+    return Starlette(routes=described(told.routes()), exception_handlers=HANDLERS, middleware=[Middleware(LocalNames)])
 
 
 def control_app(shown: Shown) -> Starlette:
     """The same and people's orders; for a unix socket, whose file mode says who may."""
     told = pages.Pages(shown.control, shown.metrics, shown.journal, pages.INDEX + orders.INDEX)
-    routes = [*told.routes(), *orders.Orders(shown.control).routes()]
+    routes = described([*told.routes(), *orders.Orders(shown.control).routes()])
     return Starlette(routes=routes, exception_handlers=HANDLERS)
 
 

@@ -8,12 +8,18 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any
+from typing import Any, Final
 
 from reviver.core.explain import Explanation
 from reviver.model.control import ApprovalView, ServiceView, TrustView
 from reviver.model.faults import JsonValue
 from reviver.model.incidents import AttemptRecord, Incident, Request, StepRecord
+
+INCIDENTS_MAX: Final = 200  # in one answer
+# What of the records is for the daemon alone, or told in another form.
+NOT_OF_INCIDENT: Final = frozenset({"failing_age", "ended_age", "attempts", "timeline", "approval", "observed"})
+NOT_OF_REQUEST: Final = frozenset({"expires_in"})
+NOT_OF_ATTEMPT: Final = frozenset({"started_age", "ended_age", "steps"})
 
 
 def dumps(value: Any) -> bytes:
@@ -53,11 +59,11 @@ def trust_json(view: TrustView) -> dict[str, JsonValue]:
 
 def incident_summary(incident: Incident) -> dict[str, JsonValue]:
     """One incident of ``GET /api/v1/incidents``: what fits into a line."""
-    summary = _fields(incident, without={"failing_age", "ended_age", "attempts", "timeline", "approval", "observed"})
+    summary = _fields(incident, without=NOT_OF_INCIDENT)
     return summary | {
         "attempts_made": len(incident.attempts),
         "observed": [each.strategy for each in incident.observed],
-        "approval": None if incident.approval is None else _fields(incident.approval, without={"expires_in"}),
+        "approval": None if incident.approval is None else _fields(incident.approval, without=NOT_OF_REQUEST),
     }
 
 
@@ -83,14 +89,14 @@ def explanation_json(explanation: Explanation) -> dict[str, JsonValue]:
 
 
 def _attempt_json(attempt: AttemptRecord) -> dict[str, JsonValue]:
-    return _fields(attempt, without={"started_age", "ended_age", "steps"}) | {
-        "steps": [_step_json(step) for step in attempt.steps]
-    }
+    return _fields(attempt, without=NOT_OF_ATTEMPT) | {"steps": [_step_json(step) for step in attempt.steps]}
 
 
 def _step_json(step: StepRecord) -> dict[str, JsonValue]:
-    return _fields(step, without=set())
+    return _fields(step, without=frozenset())
 
 
-def _fields(record: Incident | AttemptRecord | StepRecord | Request, *, without: set[str]) -> dict[str, JsonValue]:
+def _fields(
+    record: Incident | AttemptRecord | StepRecord | Request, *, without: frozenset[str]
+) -> dict[str, JsonValue]:
     return {f.name: plain(getattr(record, f.name)) for f in fields(record) if f.name not in without}

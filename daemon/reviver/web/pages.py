@@ -17,14 +17,22 @@ from reviver.model.incidents import fold
 from reviver.model.journal import Journal, Record
 
 from .answers import Json
-from .json import approval_json, explanation_json, incident_json, incident_summary, service_json, trust_json
+from .json import (
+    INCIDENTS_MAX,
+    approval_json,
+    explanation_json,
+    incident_json,
+    incident_summary,
+    service_json,
+    trust_json,
+)
 
 READ_WITHIN = 5.0  # seconds that the journal may take to answer
-INCIDENTS_MAX = 200  # in one answer
 
 INDEX = f"""\
 reviver {__version__}
 
+GET  /api/v1/openapi.json        all of this, for programs
 GET  /metrics                    for Prometheus
 GET  /-/healthy  /healthz        200 while the daemon runs
 GET  /-/ready    /readyz         200 once every service has been asked, else 503 and why not

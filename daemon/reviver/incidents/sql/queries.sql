@@ -26,7 +26,8 @@ SELECT service, by, reason, until FROM pauses WHERE until > ?;
 SELECT type, service, incident, at, boot_id, boot_s, body FROM entries
  WHERE id = (SELECT max(id) FROM entries
               WHERE type = 'daemon_thawed'
-                 OR type = 'daemon_frozen' AND json_extract(body, '$.by') NOT LIKE 'file %');
+                 OR type = 'daemon_frozen'
+                    AND json_extract(CASE WHEN json_valid(body) THEN body END, '$.by') NOT LIKE 'file %');
 
 -- name: falls_since
 SELECT type, service, incident, at, boot_id, boot_s, body FROM entries
@@ -54,7 +55,8 @@ SELECT type, service, incident, at, boot_id, boot_s, body FROM entries AS a
  WHERE type = 'attempt_started' AND (boot_id = :boot_id AND boot_s >= :boot_s OR boot_id <> :boot_id AND at >= :at)
    AND EXISTS (SELECT 1 FROM entries AS s
                 WHERE s.incident = a.incident AND s.type = 'step_started'
-                  AND json_extract(s.body, '$.attempt') = json_extract(a.body, '$.attempt'))
+                  AND json_extract(CASE WHEN json_valid(s.body) THEN s.body END, '$.attempt')
+                    = json_extract(CASE WHEN json_valid(a.body) THEN a.body END, '$.attempt'))
  ORDER BY id;
 
 -- name: history_since
