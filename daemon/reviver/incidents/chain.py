@@ -2,8 +2,8 @@
 The chain of entries: each carries a hash over itself and the one before it.
 
 Who changes, takes out or reorders entries breaks it there. Who writes the rest of it anew, or cuts off its end, is
-found by a *head* that was kept elsewhere: the daemon logs it (``journal.head``), and so the system's own journal, or the
-host to which that is sent, bears witness.
+found by a *head* that was kept elsewhere: the daemon logs it (``journal.head``), and so the system's own journal, or
+the host to which that is sent, bears witness.
 """
 
 import hashlib

@@ -163,8 +163,13 @@ class SqliteJournal:
     async def frozen(self) -> DaemonFrozen | None:
         """The latest freeze by a person or a signal, unless thawed."""
         rows = await self._run(lambda db: db.execute(self._sql["latest_freeze"]).fetchall())
-        last = [record.entry for record in self._records(rows)]
-        return last[0] if last and isinstance(last[0], DaemonFrozen) else None
+        if not rows or rows[0][0] != DaemonFrozen.type:
+            return None
+        readable = self._records(rows)
+        if not readable:  # whoever it was meant it
+            return DaemonFrozen(service="", by="somebody", reason="its entry in the journal can't be read")
+        [frozen] = [record.entry for record in readable]
+        return frozen if isinstance(frozen, DaemonFrozen) else None
 
     async def demotions(self) -> Sequence[StrategyDemoted]:
         """The demotions in force."""

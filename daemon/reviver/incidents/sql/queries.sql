@@ -27,7 +27,7 @@ SELECT type, service, incident, at, boot_id, boot_s, body FROM entries
  WHERE id = (SELECT max(id) FROM entries
               WHERE type = 'daemon_thawed'
                  OR type = 'daemon_frozen'
-                    AND json_extract(CASE WHEN json_valid(body) THEN body END, '$.by') NOT LIKE 'file %');
+                    AND coalesce(json_extract(CASE WHEN json_valid(body) THEN body END, '$.by'), '') NOT LIKE 'file %');
 
 -- name: falls_since
 SELECT type, service, incident, at, boot_id, boot_s, body FROM entries
