@@ -10,7 +10,7 @@ from reviver.core.health import Sample
 from reviver.incidents.history import HEALTHY, UNKNOWN, VOID
 from reviver.model import journal as j
 from reviver.model.faults import FaultKind
-from reviver.model.services import Budget, DaemonPolicy, Mode, Service
+from reviver.model.services import Budget, DaemonPolicy, Maintenance, Mode, Once, Service
 from reviver.replay.driver import Driver
 from reviver.replay.past import Order, Stretch
 from reviver.supervisor.watched import Watched
@@ -124,6 +124,23 @@ def test_a_freeze_of_that_time_holds_in_the_replay() -> None:
     replayed = Replayed([restarting()], [past], until=HOUR, orders=orders)
     [first, *_] = replayed.at(j.AttemptStarted)
     assert 800.0 <= first < 810.0
+
+
+def test_a_maintenance_window_of_the_new_settings_holds_until_it_ends() -> None:
+    window = Maintenance(when=Once(begins=500.0, until=800.0))
+    past = outages("db", (600.0, 1000.0), until=HOUR)
+    replayed = Replayed([restarting()], [past], until=HOUR, policy=DaemonPolicy(maintenance=(window,)))
+    [first, *_] = replayed.at(j.AttemptStarted)
+    assert replayed.guards == ["maintenance"]
+    assert 800.0 <= first < 806.0
+
+
+def test_a_lock_file_of_the_new_settings_is_not_looked_at() -> None:
+    past = outages("db", (600.0, 700.0), until=HOUR)
+    replayed = Replayed(
+        [restarting(lock_file="/run/lock")], [past], until=HOUR, policy=DaemonPolicy(lock_file="/run/l")
+    )
+    assert replayed.of(j.AttemptStarted)
 
 
 @pytest.mark.parametrize("answer", [VOID, UNKNOWN])

@@ -7,7 +7,7 @@ Where the record says for long that nothing changes, and the core has come to it
 """
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reviver.core import decide
 from reviver.core.guards import DEPENDENCY, Situation
@@ -23,6 +23,7 @@ from reviver.model.secrets import Redactor
 from reviver.model.services import DaemonPolicy, Service
 from reviver.supervisor.observer import Observer
 from reviver.supervisor.patient import NEEDS_FRESH
+from reviver.supervisor.standdown import StandDown
 from reviver.supervisor.surroundings import Surroundings, Use
 from reviver.supervisor.telling import Teller
 from reviver.supervisor.watched import Process, Watched
@@ -81,7 +82,10 @@ class Driver:
         self._policy, self._redact = policy, redact
         self._steps_take = steps_take
         self._watched = {
-            name: Watched(service=service, phase=place * 0.6180339887 % 1, hosts=service.check.hosts())
+            # Which locks were held then is not recorded; a lock that nobody looks at would hold for ever.
+            name: Watched(
+                service=replace(service, lock_file=None), phase=place * 0.6180339887 % 1, hosts=service.check.hosts()
+            )
             for place, (name, service) in enumerate(services.items())
             if name in truths
         }
@@ -89,6 +93,9 @@ class Driver:
         self._truths = {name: truths[name] for name in self._watched}
         self._observer = Observer(
             self._watched, clock=self, emit=self._heard, uplink=NoUplink(), policy=lambda: policy, redact=redact
+        )
+        self._stand_down = StandDown(
+            clock=self, emit=self._heard, redact=redact, policy=replace(policy, lock_file=None)
         )
         self._surroundings = Surroundings(self._watched, self._observer)
         self._teller = Teller(self, redact)
@@ -293,10 +300,19 @@ class Driver:
         self._apply(watched, decision)
         if self._observer.suspicion.doubts and ("turn", "") not in self._agenda:
             self._agenda.put(("turn", ""), self.now + TURN)
+        window = self._stand_down.maintenance(watched.name)
+        if window is not None and ("look", watched.name) not in self._agenda:
+            self._agenda.put(("look", watched.name), window.until)
 
     def _situation(self, watched: Watched) -> Situation:
         return self._surroundings.situation(
-            watched, self._policy, frozen=self._frozen, journal_broken="", stopping=False
+            watched,
+            self._policy,
+            stand_down=self._stand_down.held(watched),
+            demoted={},  # the trust of then was that of other settings
+            frozen=self._frozen,
+            journal_broken="",
+            stopping=False,
         )
 
     def _turn(self) -> None:
