@@ -97,7 +97,7 @@ def _record(row: tuple[Any, ...], axis: _Axis) -> j.Record | None:
     type_, service, incident, at, boot_id, boot_s, body = row
     try:
         return j.Record(entry=entry_of(type_, service, incident, body), at=axis.of(boot_id, boot_s, at), age=0.0)
-    except (KeyError, ValueError):  # written by another version
+    except (KeyError, ValueError, TypeError, RecursionError):  # written by another version, or by no reviver
         return None
 
 
