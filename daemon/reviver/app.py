@@ -25,6 +25,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponen
 from reviver import kinds, logs, systemd, web
 from reviver.clients.clock import SystemClock
 from reviver.clients.uplink import SystemUplink
+from reviver.incidents.history import History
 from reviver.incidents.journal import SqliteJournal
 from reviver.incidents.scribe import Scribe
 from reviver.metrics import Metrics
@@ -136,10 +137,13 @@ class Daemon:
         self._notifier = systemd.Notifier()
         self._watchdog_every = (systemd.watchdog_seconds() or float("inf")) / 2
         self._watchdog_due = 0.0
-        self._emit: Emit = Bus([self._metrics.on_event, logs.subscriber(self._redact), self._status_changed])
+        self._journal = SqliteJournal(settings.daemon.state_dir / "journal.db", self._clock)
+        self._history = History(self._journal, self._clock)
+        self._emit: Emit = Bus(
+            [self._metrics.on_event, logs.subscriber(self._redact), self._status_changed, self._history.on_event]
+        )
         self._status_due = True
         self._living = anyio.CancelScope()
-        self._journal = SqliteJournal(settings.daemon.state_dir / "journal.db", self._clock)
         self._scribe = Scribe(self._journal, self._emit)
         self._supervisor = Supervisor(
             services=settings.services,
@@ -164,6 +168,7 @@ class Daemon:
             resumes = await self._remember()
             async with anyio.create_task_group() as root:
                 await root.start(self._supervisor.run)
+                root.start_soon(self._history.run)
                 for resume in resumes or ():
                     resume()
                 problem = await self._listen(root)
@@ -179,6 +184,7 @@ class Daemon:
                 await self._supervisor.drain(within=STEP_GRACE)
                 root.cancel_scope.cancel()
         await self._scribe.finish()
+        await self._history.flush()
         await self._journal.aclose()
         if problem:
             raise CannotStart(problem, code=FAILED)

@@ -24,6 +24,7 @@ from .incidents import incidents
 from .pause import pause
 from .promote import promote
 from .recover import recover
+from .replay import replay
 from .resume import resume
 from .run import run
 from .schema import schema
@@ -50,6 +51,7 @@ COMMANDS: Final[Sequence[Command]] = (
     promote,
     check,
     validate,
+    replay,
     schema,
     demo,
     completion,

@@ -10,6 +10,7 @@ from .exits import BAD_CONFIG, Stop
 from .output import say
 
 if TYPE_CHECKING:
+    from reviver.model.secrets import Resolver
     from reviver.settings import Settings
 
 CONFIG_PLACES: Final = (Path("/etc/reviver/reviver.toml"), Path("config/reviver.toml"))
@@ -44,18 +45,19 @@ def config_path(config: Path | None) -> Path:
     return found
 
 
-def settings_from(config: Path | None) -> "Settings":
+def settings_from(config: Path | None, resolve_secret: "Resolver | None" = None) -> "Settings":
     """
-    The settings that are meant.
+    The settings that are meant; with *resolve_secret*, their secrets are taken from there.
 
     Raises:
         Stop: They can't be used; why stands on stderr, a line for each problem.
     """
     from reviver import kinds
     from reviver.settings import SettingsError, load
+    from reviver.settings.secrets import resolve
 
     try:
-        return load(config_path(config), kinds.installed())
+        return load(config_path(config), kinds.installed(), resolve_secret=resolve_secret or resolve)
     except SettingsError as error:
         for problem in error.problems:
             say(str(problem))

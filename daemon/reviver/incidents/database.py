@@ -5,12 +5,14 @@ WAL with ``synchronous = FULL``: when a commit returns, it is on disk (https://s
 Knows SQL and migrations, not what an entry is.
 """
 
+import os
 import re
 import sqlite3
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from reviver.model.journal import JournalError
 
@@ -59,6 +61,39 @@ def connect(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def connect_to_read(path: Path) -> sqlite3.Connection:
+    """
+    The database at *path*, for reading alone, whether or not a daemon writes to it.
+
+    Raises:
+        JournalError: It can't be read, or its schema is of another version.
+    """
+    uri = f"file:{quote(str(path.absolute()))}?mode=ro"
+    try:
+        # Closed in good order, and where we may not write, the files that WAL wants beside it can't be made.
+        alone = not path.with_name(f"{path.name}-wal").exists() and not os.access(path.parent, os.W_OK)
+        connection, version = _opened_to_read(f"{uri}&immutable=1" if alone else uri)
+    except (OSError, sqlite3.Error) as error:
+        raise JournalError(f"journal: {path} can't be read: {error}") from error
+    known = len(migrations())
+    if version != known:
+        connection.close()
+        raise JournalError(
+            f"journal: {path} has schema version {version}, this reviver reads {known}; "
+            "a daemon of this version brings an older one up to date when it starts"
+        )
+    return connection
+
+
+def _opened_to_read(uri: str) -> tuple[sqlite3.Connection, int]:
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=2.0)
+    try:
+        return connection, connection.execute("PRAGMA user_version").fetchone()[0]
+    except BaseException:
+        connection.close()
+        raise
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:

@@ -59,6 +59,11 @@ def _as_json(value: object) -> object:
     return dict(value) if isinstance(value, Mapping) else str(value)
 
 
+def entry_of(type_: str, service: str, incident: str, body: str) -> Entry:
+    """The entry that a row holds; raises ``KeyError`` or ``ValueError`` if this version can't read it."""
+    return _ADAPTERS[type_].validate_python({**json.loads(body), "service": service, "incident": incident})
+
+
 class SqliteJournal:
     """A journal in one SQLite file; meets ``model.journal.Journal``."""
 
@@ -127,6 +132,10 @@ class SqliteJournal:
         """The end of the chain of entries; ``None`` if there is none yet."""
         latest = await self._run(lambda db: db.execute(self._sql["latest_link"]).fetchone())
         return chain.Head(*latest) if latest and latest[1] else None
+
+    async def transact(self, work: Callable[[sqlite3.Connection], None]) -> None:
+        """Do *work* in one transaction of its own, for what is kept beside the entries; raises ``JournalError``."""
+        await self._run(lambda db: database.in_transaction(db, work))
 
     async def unfinished(self) -> Mapping[str, Sequence[Record]]:
         """The records of each service's latest incident, unless withdrawn, by service."""
@@ -202,10 +211,9 @@ class SqliteJournal:
 
     def _record(self, row: database.Row) -> Record:
         type_, service, incident, at, boot_id, boot_s, body = row
-        fields = {**json.loads(body), "service": service, "incident": incident}
         same_boot = boot_id == self._clock.boot_id()
         age = self._clock.boottime() - boot_s if same_boot else self._clock.wall() - at
-        return Record(entry=_ADAPTERS[type_].validate_python(fields), at=at, age=max(0.0, age))
+        return Record(entry=entry_of(type_, service, incident, body), at=at, age=max(0.0, age))
 
     async def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """*work* in the one thread; a cancellation waits for it, so that the caller knows what is written."""

@@ -25,6 +25,8 @@ class Checked:
     """Seconds after its due time that the question was asked."""
     void: bool
     """Whether the answer counts for nothing because reviver itself was late."""
+    woken: bool = False
+    """Whether an event (a connection or a process ended) led to the question, not the clock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -75,7 +75,7 @@ class Asker:
             watched.pid = sighting.pid
         self._wake(watched, sighting.told)
 
-    async def ask(self, watched: Watched, *, fresh: bool, late: float = 0.0) -> Sample:
+    async def ask(self, watched: Watched, *, fresh: bool, late: float = 0.0, woken: bool = False) -> Sample:
         """The service's answer now, told to the subscribers; *late*: seconds after its due time."""
         async with watched.asking:
             asked_at = self._clock.monotonic()
@@ -98,6 +98,7 @@ class Asker:
                 fresh=fresh,
                 late=late,
                 void=void(sample, timeout=watched.service.timeout),
+                woken=woken,
             )
         )
         return sample

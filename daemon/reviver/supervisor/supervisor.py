@@ -216,10 +216,10 @@ class Supervisor:
     async def _ask_when_due(self, watched: Watched) -> None:
         if watched.running or watched.asking.locked():
             return  # the attempt asks by itself; a question under way ends by putting the next
-        watched.woken = False
+        woken, watched.woken = watched.woken, False
         now, due_at, watched.due_at = self.clock.monotonic(), watched.due_at, float("inf")
         fresh = watched.failing_since is not None or now >= watched.fresh_at + watched.service.fresh_every
-        await self.ask(watched, fresh=fresh, late=max(0.0, now - due_at))
+        await self.ask(watched, fresh=fresh, late=max(0.0, now - due_at), woken=woken)
         self._go_on_from(watched)
 
     async def ask_out_of_turn(self, watched: Watched) -> None:
@@ -260,9 +260,9 @@ class Supervisor:
         watched.due_at = float("inf")
         self._schedule.drop(("ask", watched.name))
 
-    async def ask(self, watched: Watched, *, fresh: bool, late: float = 0.0) -> Sample:
+    async def ask(self, watched: Watched, *, fresh: bool, late: float = 0.0, woken: bool = False) -> Sample:
         """Ask the service now, and believe what follows."""
-        sample = await self._asker.ask(watched, fresh=fresh, late=late)
+        sample = await self._asker.ask(watched, fresh=fresh, late=late, woken=woken)
         self._believe(watched, decide.on_answer(watched.state, sample, watched.service))
         return sample
 

@@ -74,3 +74,38 @@ DELETE FROM demotions WHERE service = ? AND strategy = ?;
 
 -- name: demotions
 SELECT service, strategy, incident, mode, reason FROM demotions;
+
+-- name: last_run_id
+SELECT coalesce(max(id), 0) FROM history;
+
+-- name: put_run
+INSERT INTO history (id, service, answer, certain, begun, woken, since, until, boot_id, since_s, until_s, count, latency, message)
+VALUES (:id, :service, :answer, :certain, :begun, :woken, :since, :until, :boot_id, :since_s, :until_s, :count, :latency, :message)
+    ON CONFLICT (id) DO UPDATE SET until = :until, until_s = :until_s, count = :count, latency = :latency;
+
+-- name: next_service_of_runs
+SELECT coalesce(min(service), '') FROM history WHERE service > ?;
+
+-- name: drop_old_runs
+DELETE FROM history WHERE id IN (SELECT id FROM history WHERE service = :service ORDER BY id LIMIT :at_most) AND until < :before;
+
+-- name: drop_runs_too_many
+DELETE FROM history
+ WHERE id IN (SELECT id FROM history WHERE service = :service
+               AND id <= (SELECT id FROM history WHERE service = :service ORDER BY id DESC LIMIT 1 OFFSET :kept)
+             ORDER BY id LIMIT :at_most);
+
+-- name: newest_run
+SELECT max(until) FROM history;
+
+-- name: runs_since
+SELECT service, answer, certain, begun, woken, since, until, boot_id, since_s, until_s, latency, message
+  FROM history WHERE until >= ? ORDER BY id;
+
+-- name: incidents_since
+SELECT type, service, incident, at, boot_id, boot_s, body FROM entries
+ WHERE incident IN (SELECT incident FROM entries WHERE at >= ? AND incident <> '') ORDER BY id;
+
+-- name: orders_since
+SELECT type, service, incident, at, boot_id, boot_s, body FROM entries
+ WHERE type IN ('service_paused', 'service_resumed', 'daemon_frozen', 'daemon_thawed') AND at >= ? ORDER BY id;
