@@ -453,14 +453,15 @@ class Person(Happening):
         life = world.life
         if life is None or self.name not in life.watched:
             return
+        world.asking += 1
         world.tasks.start_soon(self._asked, world)
 
     async def _asked(self, world: World) -> None:
         try:
-            with anyio.move_on_after(60.0):
-                await self.ask(world)
+            await self.ask(world)
         except ControlRefused:
             pass
+        world.asking -= 1
 
     async def ask(self, world: World) -> None:
         raise NotImplementedError

@@ -115,6 +115,8 @@ class World:
         self.present = plan.names
         self.variants: dict[str, int] = {}
         self.policy_variant = 0
+        self.asking = 0
+        """People who wait for an answer."""
         self.must_work: set[str] = set()
         self.life: Supervisor | None = None
         self.control: SupervisorControl
@@ -180,6 +182,7 @@ class World:
             await self.tasks.start(life.run)
             for resume in resumes:
                 resume()
+            self.asking = 0
             yield
             if self.death is None or self.death.cleanly:
                 await life.drain(within=STEP_GRACE)
@@ -274,10 +277,11 @@ class World:
         return max(0.0, end - anyio.current_time())
 
     def _disk_heals(self) -> None:
+        late = self.disk.slow
         if (self.disk.error or self.disk.slow) and anyio.current_time() >= self.disk_well_at:
             self.disk.error, self.disk.slow = "", 0.0
-        if self.disk.error or self.disk.slow or (self.life is not None and self.life.scribe.broken):
-            self.book.prompt_since = anyio.current_time() + 6.0
+        if self.disk.error or late or (self.life is not None and self.life.scribe.broken):
+            self.book.prompt_since = max(self.book.prompt_since, anyio.current_time() + late + 6.0)
 
     def _well(self) -> bool:
         now = anyio.current_time()
@@ -290,6 +294,8 @@ class World:
             return "the world is ill"
         if self.life.scribe.broken:
             return "the journal is broken"
+        if self.asking:
+            return "a person waits for an answer"
         if self.life._surroundings.suspected:
             return "the daemon suspects itself"
         return next((why for watched in self.life.watched.values() if (why := self._restless(watched))), "")
@@ -445,6 +451,10 @@ class World:
         """All is well for long, and nobody holds the daemon back: then all must be up, and every incident closed."""
         self.book.note("*** the happy end")
         self.disk.die_in, self.disk.error, self.disk.slow = 0, "", 0.0
+        while self.asking and self.death is None:
+            await anyio.sleep(1.0)
+        if self.death is not None:
+            return
         for thing in self.things.values():
             thing.heals()
         self.policy_variant = next(v for v in range(100) if self.catalogue.policy(v).mode is Mode.AUTO)
