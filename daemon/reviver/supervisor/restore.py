@@ -52,7 +52,8 @@ async def restore(supervisor: Supervisor, journal: j.Journal) -> list[Resume]:
     supervisor.used(await _uses(journal, now=now))
     for name, pause in (await journal.pauses()).items():
         if name in supervisor.watched:
-            supervisor.paused(supervisor.watched[name], until=pause.until)
+            until = supervisor.clock.wall() + j.pause_left(pause)
+            supervisor.paused(supervisor.watched[name], until=until)
     await _remember_falls(supervisor, journal, now=now)
     frozen = await journal.frozen()
     if frozen is not None:

@@ -81,7 +81,7 @@ class Supervisor:
         self._frozen: dict[str, str] = {}
         """Why everything is held, by who froze it."""
         self._pauses: dict[str, float] = {}
-        """Unix time until which each service is paused, whether the settings name it or not."""
+        """Until when each service is paused, on the monotonic axis, whether the settings name it or not."""
         self._idle = anyio.Event()
         self._tasks: anyio.abc.TaskGroup
         self._add(services)
@@ -160,8 +160,9 @@ class Supervisor:
         self._add(fresh)
         for name in fresh:
             self._begin(self.watched[name])
-            if self._pauses.get(name, 0.0) > self.clock.wall():  # it was here before
-                self.paused(self.watched[name], until=self._pauses[name])
+            left = self._pauses.get(name, 0.0) - self.clock.monotonic()
+            if left > 0:  # it was here before
+                self.paused(self.watched[name], until=self.clock.wall() + left)
         self._emit(ServicesChanged(added=(), removed=tuple(removed)))
         self._look_at_all()
 
@@ -417,19 +418,28 @@ class Supervisor:
 
     async def pause(self, watched: Watched, *, by: str, reason: str, seconds: float) -> None:
         """Keep hands off the service; raises ``JournalError`` if the journal can't keep it."""
-        until = self.clock.wall() + seconds
-        await self.scribe.commit(
-            j.ServicePaused(
-                service=watched.name, incident=watched.incident, by=by, reason=self.redact(reason), until=until
+        until, resumed = self.clock.wall() + seconds, watched.resumed
+        # An earlier pause must not end while this one is written: the journal would read as if nothing were paused.
+        self._schedule.drop(("unpause", watched.name))
+        try:
+            await self.scribe.commit(
+                j.ServicePaused(
+                    service=watched.name, incident=watched.incident, by=by, reason=self.redact(reason), until=until
+                )
             )
-        )
-        self.paused(watched, until=until)
+        except j.JournalError:
+            if watched.paused_until is not None:
+                self._schedule.put(("unpause", watched.name), self._pauses[watched.name])
+            raise
+        if watched.resumed == resumed:  # else somebody took it back meanwhile, and the journal says so
+            self.paused(watched, until=until)
 
     def paused(self, watched: Watched, *, until: float) -> None:
         """Let the pause that stands in the journal hold."""
         now = self.clock.monotonic()
-        watched.paused_until = self._pauses[watched.name] = until
-        self._schedule.put(("unpause", watched.name), now + max(0.0, until - self.clock.wall()))
+        watched.paused_until = until
+        self._pauses[watched.name] = now + max(0.0, until - self.clock.wall())
+        self._schedule.put(("unpause", watched.name), self._pauses[watched.name])
         self._believe(watched, decide.on_pause(watched.state, now=now))
 
     def resume(self, watched: Watched, *, by: str) -> None:
@@ -437,6 +447,7 @@ class Supervisor:
         self.scribe.record(j.ServiceResumed(service=watched.name, incident=watched.incident, by=by))
         self._schedule.drop(("unpause", watched.name))
         watched.paused_until = None
+        watched.resumed += 1
         self._pauses.pop(watched.name, None)
         self._believe(watched, decide.on_resume(watched.state, now=self.clock.monotonic()))
         self.wake(watched, "resumed")

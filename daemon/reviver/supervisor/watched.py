@@ -65,6 +65,8 @@ class Watched:
     """The latest answers since it began to fail, for people."""
     paused_until: float | None = None
     """Unix time."""
+    resumed: int = 0
+    """How often a pause of it was ended."""
     removed: bool = False
     """Whether the settings no longer name it; it goes when its attempt has ended."""
 
