@@ -112,6 +112,12 @@ class Case:
     unclear: bool = False
     """Whether something destructive was begun and not seen to end well."""
     unproven: str = ""
+    given_up: set[str] = field(default_factory=set)
+    """Strategies that are passed over."""
+    cured_by: str = ""
+    cooled_down: bool = False
+    """Whether the ladder was begun anew since it fell last."""
+    ever_given_up: set[str] = field(default_factory=set)
 
     @property
     def open(self) -> bool:
@@ -152,6 +158,15 @@ class Book:
         self.replaced_at: dict[str, float] = {}
         self.reloaded_at = float("-inf")
         self.dated_at = float("-inf")
+        self.frozen = False
+        self.requests: dict[str, tuple[j.ApprovalRequested, float]] = {}
+        """What each service's people were last asked for, and when."""
+        self.cured: dict[str, float] = {}
+        """When each service was last cured by a strategy, in elapsed seconds."""
+        self.falls: dict[str, list[float]] = {}
+        """When each service fell, in elapsed seconds."""
+        self.flapping: dict[str, str] = {}
+        """By incident, what brought it back when it was seen to flap."""
         self.disk_failed = False
         self.boots = 0
         self.dates = 0
@@ -354,6 +369,8 @@ class Book:
             return
         if self.real - case.escalated_at >= retry_after - 1.0:
             case.since_reset.clear()
+            case.given_up.clear()
+            case.cooled_down = True
             case.escalated_at, case.not_before = None, float("-inf")
 
     def attempt_ends(self, attempt: Attempt, result: AttemptResult) -> None:
@@ -367,6 +384,8 @@ class Book:
             return
         if result.outcome in {"recovered", "healed"}:
             case.unclear = False
+        if result.outcome == "recovered":
+            self.cured[order.service.name] = self.real
         if result.unproven:
             case.unproven = order.strategy.name
         self._hold("ended", attempt)
@@ -401,14 +420,26 @@ class Book:
     def opened(self, entry: j.IncidentOpened) -> None:
         case = Case(id=entry.incident, service=entry.service, opened_at=self.now)
         self.cases[entry.incident] = self.latest[entry.service] = case
+        self.falls.setdefault(entry.service, []).append(self.real)
 
     def reopened(self, entry: j.IncidentReopened) -> None:
         case = self.cases[entry.incident]
-        case.recovered_at, case.escalated_at = None, None
+        case.recovered_at, case.escalated_at, case.cooled_down = None, None, False
         case.told.clear()
+        self.falls.setdefault(entry.service, []).append(self.real)
+
+    def given_up(self, entry: j.StrategyAbandoned) -> None:
+        case = self.cases[entry.incident]
+        case.given_up.add(entry.strategy)
+        case.ever_given_up.add(entry.strategy)
+        case.told.clear()
+
+    def approval_requested(self, entry: j.ApprovalRequested) -> None:
+        self.requests[entry.service] = (entry, self.real)
 
     def recovered(self, entry: j.IncidentRecovered) -> None:
         case = self.cases[entry.incident]
+        case.cured_by = entry.by if entry.by != "itself" else ""
         case.recovered_at, case.unproven = self.real if self.prompt else self.real - 1000.0, ""
 
     def withdrawn(self, entry: j.IncidentWithdrawn) -> None:
@@ -475,6 +506,8 @@ WRITERS: dict[type[j.Entry], Callable[[Book, Any], None]] = {
     j.StepEnded: Book.step_ended,
     j.AttemptStarted: Book.attempt_started,
     j.AttemptEnded: Book.attempt_ended,
+    j.StrategyAbandoned: Book.given_up,
+    j.ApprovalRequested: Book.approval_requested,
     j.RecoveryHeld: Book.held,
     j.ServicePaused: Book.service_paused,
     j.ServiceResumed: Book.service_resumed,
@@ -483,7 +516,7 @@ WRITERS: dict[type[j.Entry], Callable[[Book, Any], None]] = {
 
 def shown(entry: j.Entry) -> str:
     """*entry* in one line of the trace."""
-    skipped = {"details", "impact", "severity", "evidence", "message", "description", "result"}
+    skipped = {"samples", "thresholds", "plan", "token", "why", "details", "impact", "severity", "evidence", "message", "description", "result"}
     fields = [f"{name}={getattr(entry, name)!s:.60}" for name in entry.__dataclass_fields__ if name not in skipped]
     return f"{entry.type} {' '.join(fields)}"
 

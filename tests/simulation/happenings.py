@@ -514,6 +514,49 @@ class Orders(Person):
         await world.control.recover(self.name, by="ann", strategy=self.strategy, dry_run=False)
 
 
+@happens(2)
+@dataclass(frozen=True)
+class Approves(Person):
+    """A person looks at what waits for approval, and approves it after a while; perhaps twice, perhaps too late."""
+
+    after: float = 0.0
+    times: int = 1
+
+    @classmethod
+    def drawn(cls, dice: Dice) -> Self:
+        return cls(dice.name(), dice.random.choice([0.0, 5.0, 30.0, 900.0]), dice.random.choice([1, 1, 2]))
+
+    async def ask(self, world: World) -> None:
+        waiting = [view for view in world.control.approvals() if view.service == self.name]
+        await anyio.sleep(self.after)
+        for view in waiting * self.times:
+            await world.control.approve(self.name, by="ann", token=view.token)
+
+
+@happens(1)
+@dataclass(frozen=True)
+class Denies(Person):
+    """Not this."""
+
+    async def ask(self, world: World) -> None:
+        await world.control.deny(self.name, by="ann", reason="no")
+
+
+@happens(1)
+@dataclass(frozen=True)
+class Freezes(Person):
+    """Nothing more is to be done to anything, for a while."""
+
+    seconds: float = 60.0
+
+    @classmethod
+    def drawn(cls, dice: Dice) -> Self:
+        return cls("", spread(dice.random, 5.0, 3600.0))
+
+    async def happen(self, world: World) -> None:
+        world.freeze(self.seconds)
+
+
 # --------------------------------------------------------------------------------------------------------- story
 
 

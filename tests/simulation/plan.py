@@ -9,8 +9,19 @@ from typing import TypeVar
 
 from reviver.model.actions import Effect
 from reviver.model.faults import FaultKind
-from reviver.model.services import Backoff, Budget, Criticality, DaemonPolicy, Jitter, Mode, Service, Step, Strategy
-from reviver.model.services import Verification as Named
+from reviver.model.services import (
+    Backoff,
+    Budget,
+    Criticality,
+    DaemonPolicy,
+    Flapping,
+    Jitter,
+    Mode,
+    Service,
+    Step,
+    Strategy,
+    Verification,
+)
 
 from .things import Asking, Deed, Proof, Thing
 
@@ -99,6 +110,7 @@ class Catalogue:
             at_once=random.choice([1, 1, 1, 2, 3]),
             budget=Budget(attempts=random.randrange(2, 9), per=spread(random, 60, 7200)),
             evidence_within=random.choice([0.5, 3.0]),
+            approval_within=spread(random, 20.0, 900.0),
         )
 
     def _drawn(self, name: str, variant: int) -> Service:
@@ -119,10 +131,9 @@ class Catalogue:
             depends_on=plan.needs[name],
             criticality=random.choice(list(Criticality)),
             strategies=tuple(self._rung(random, name, number, rungs) for number in range(rungs)),
-            budgets=tuple(
-                Budget(attempts=random.randrange(1, 8), per=spread(random, 300.0, 86400.0))
-                for _ in range(random.choice([0, 1, 2, 2]))
-            ),
+            budgets=_budgets(random),
+            cooldown=spread(random, 1.0, 120.0),
+            flapping=Flapping(falls=random.randrange(2, 6), within=spread(random, 60.0, 7200.0)),
             retry_after=spread(random, 30.0, 3600.0) if random.random() < 0.4 else None,
             patience=spread(random, 20.0, 600.0),
         )
@@ -148,7 +159,7 @@ class Catalogue:
             )
             for step, seconds in enumerate(takes)
         )
-        verify = (Named(kind="proof", check=Proof(thing=thing), timeout=1.0),) if random.random() < 0.3 else ()
+        verify = (Verification(kind="proof", check=Proof(thing=thing), timeout=1.0),) if random.random() < 0.3 else ()
         return Strategy(
             name=strategy,
             faults=frozenset(random.sample(KINDS, random.randrange(1, len(KINDS) + 1)) + [FaultKind.UNREACHABLE]),
@@ -161,7 +172,13 @@ class Catalogue:
                 max=spread(random, 30.0, 600.0),
                 jitter=random.choice(list(Jitter)),
             ),
+            budgets=_budgets(random),
             mode=random.choice([Mode.AUTO] * 6 + [Mode.APPROVE, Mode.OBSERVE]),
             verify=verify,
             verify_within=spread(random, 2.0, 30.0),
         )
+
+
+def _budgets(random: Random) -> tuple[Budget, ...]:
+    few = random.choice([0, 1, 1, 2])
+    return tuple(Budget(attempts=random.randrange(1, 8), per=spread(random, 300.0, 86400.0)) for _ in range(few))

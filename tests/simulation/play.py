@@ -115,6 +115,7 @@ class World:
         self.present = plan.names
         self.variants: dict[str, int] = {}
         self.policy_variant = 0
+        self.frozen_until = 0.0
         self.asking = 0
         """People who wait for an answer."""
         self.must_work: set[str] = set()
@@ -178,6 +179,9 @@ class World:
         self.control = SupervisorControl(life, self._no_reload)
         resumes = await restore(life, self.disk)
         self._pauses_hold(life)
+        if isinstance(await self.disk.frozen(), j.DaemonFrozen) and not life.frozen:
+            raise Broken("a_freeze_outlives_a_restart", "it is in the journal")
+        self.book.frozen = bool(life.frozen)
         async with anyio.create_task_group() as self.tasks:
             await self.tasks.start(life.run)
             for resume in resumes:
@@ -213,6 +217,20 @@ class World:
         if not cleanly:
             self.disk.dead = True
         self.died.set()
+
+    def freeze(self, seconds: float) -> None:
+        """A person freezes the daemon, and thaws it later if it still lives then."""
+        assert self.life is not None
+        self.control.freeze(by="ann", reason="wait")
+        self.book.frozen = True
+        self.book.note("frozen")
+        self.frozen_until = anyio.current_time() + seconds
+
+    def _thaws(self) -> None:
+        if self.life is not None and self.life.frozen and anyio.current_time() >= self.frozen_until:
+            self.book.frozen = False
+            self.control.thaw(by="ann")
+            self.book.note("thawed")
 
     def suspended(self, seconds: float) -> None:
         """The host slept."""
@@ -260,6 +278,7 @@ class World:
         well_since = anyio.current_time()
         while self.death is None and (left := end - anyio.current_time()) > 0:
             self._disk_heals()
+            self._thaws()
             why = self._unrest() if left > SKIP_FROM else "no time to skip"
             if not why:
                 await self._replays()
@@ -296,6 +315,8 @@ class World:
             return "the journal is broken"
         if self.asking:
             return "a person waits for an answer"
+        if self.life.frozen:
+            return "it is frozen"
         if self.life._surroundings.suspected:
             return "the daemon suspects itself"
         return next((why for watched in self.life.watched.values() if (why := self._restless(watched))), "")
@@ -367,6 +388,7 @@ class World:
         end = anyio.current_time() + within
         while self.death is None and anyio.current_time() < end:
             self._disk_heals()
+            self._thaws()
             if not self._unrest():
                 return True
             with anyio.move_on_after(5.0):
@@ -399,13 +421,15 @@ class World:
         if service is None or not service.strategies or book.unsure_of_time:
             return False
         first, last = service.strategies[0], book.latest.get(name)
+        if any(now - at < service.cooldown + 60.0 for at in book.cured.values()):
+            return False
         if {first.mode, book.policy.mode} != {Mode.AUTO}:
             return False
         if any(each.state.belief.health is Health.PAUSED for each in self.life.watched.values()):
             return False
         if last is not None and last.recovered_at is not None and now - last.recovered_at < service.stable + 60.0:
             return False
-        per = max([book.policy.budget.per, *(budget.per for budget in service.budgets)])
+        per = max([book.policy.budget.per, *(budget.per for budget in (*service.budgets, *first.budgets))])
         overall = sum(use.real > now - book.policy.budget.per - book.slept - 60.0 for use in book.uses)
         here = any(use.real > now - per - book.slept - 60.0 and use.service.name == name for use in book.uses)
         return overall < book.policy.budget.attempts and not here
@@ -425,6 +449,7 @@ class World:
         )
         bound = 2 * service.interval + service.fall * 10.0 + service.patience + rungs + self.book.policy.budget.per + 300.0
         told = {"observe", "approval"}
+        bound += sum(rung.attempts for rung in service.strategies) * service.cooldown
 
         def known() -> bool:
             trouble = watched.state.trouble
@@ -460,6 +485,8 @@ class World:
         self.policy_variant = next(v for v in range(100) if self.catalogue.policy(v).mode is Mode.AUTO)
         self.reload()
         await self.control.resume([], by="ann")
+        self.book.frozen, self.frozen_until = False, 0.0
+        self._thaws()
         self.book.pauses.clear()
         await self._within(1800.0, lambda: not self._unrest(), "in_the_end_all_is_well")
         if self.death is None:

@@ -265,7 +265,10 @@ def budgets_are_kept(book: Book, deed: Deed) -> str:
 
 def _over(uses: Sequence[Use], use: Use) -> str:
     alike = [each for each in uses if (each.service.name, each.strategy) == (use.service.name, use.strategy)]
-    budgets: list[tuple[Budget, Sequence[Use]]] = [(budget, alike) for budget in use.service.budgets]
+    here = [each for each in uses if each.service.name == use.service.name]
+    rung = next((each for each in use.service.strategies if each.name == use.strategy), None)
+    budgets: list[tuple[Budget, Sequence[Use]]] = [(budget, here) for budget in use.service.budgets]
+    budgets += [(budget, alike) for budget in (rung.budgets if rung is not None else ())]
     for budget, those in [*budgets, (use.policy.budget, uses)]:
         within = [each for each in those if use.real - budget.per + EPSILON < each.real <= use.real]
         if len(within) > budget.attempts:
@@ -280,11 +283,11 @@ def spent(book: Book, budget: Budget, uses: Sequence[Use]) -> bool:
 
 @at("incident_escalated")
 def a_budget_is_called_spent_when_it_is(book: Book, entry: j.IncidentEscalated) -> str:
-    named = re.search(r'the budget of \S+ is spent: "(\w+)"', entry.reason)
     service = book.services.get(entry.service)
+    named = re.match(r"the budget of \w+ is spent: reviver made", entry.reason)
     if named is None or service is None or book.unsure_of_time or not book.prompt:
         return ""
-    uses = [use for use in book.uses if (use.service.name, use.strategy) == (entry.service, named.group(1))]
+    uses = [use for use in book.uses if use.service.name == entry.service]
     return "" if any(spent(book, budget, uses) for budget in service.budgets) else f"{len(uses)} uses in all"
 
 
@@ -316,15 +319,65 @@ def a_rung_has_so_many_attempts(book: Book, attempt: Attempt) -> str:
     return f"{strategy.name} was tried {made} times, {strategy.attempts} allowed" if made >= strategy.attempts else ""
 
 
+@at("strategy_abandoned")
+def a_strategy_is_given_up_for_a_reason(book: Book, entry: j.StrategyAbandoned) -> str:
+    service = book.services.get(entry.service)
+    rung = next((each for each in service.strategies if each.name == entry.strategy), None) if service else None
+    if rung is None or service is None or book.unsure_of_time or not book.prompt or book.now - book.reloaded_at < 1.0:
+        return ""
+    if entry.reason.startswith("the budget"):
+        uses = [use for use in book.uses if (use.service.name, use.strategy) == (entry.service, entry.strategy)]
+        return "" if any(spent(book, budget, uses) for budget in rung.budgets) else f"{len(uses)} uses in all"
+    if " fell " in entry.reason:
+        since = book.real - service.flapping.within - book.slept - 1.0
+        falls = sum(at > since for at in book.falls.get(entry.service, ()))
+        return f"it fell {falls} times" if falls < service.flapping.falls else ""
+    return "" if entry.reason.startswith("denied by ann") else entry.reason
+
+
+@at("incident_reopened")
+def what_flaps_is_not_cured_the_same_way_again(book: Book, entry: j.IncidentReopened) -> str:
+    service, case = book.services.get(entry.service), book.latest.get(entry.service)
+    if service is None or case is None or not book.prompt or book.unsure_of_time:
+        return ""
+    falls = sum(at > book.real - service.flapping.within + 1.0 for at in book.falls.get(entry.service, ()))
+    book.flapping[entry.incident] = case.cured_by if falls >= service.flapping.falls else ""
+    return ""
+
+
 @at("attempt")
 @_decided
-def no_rung_is_left_out(book: Book, attempt: Attempt) -> str:
+def nothing_is_done_that_was_given_up(book: Book, attempt: Attempt) -> str:
+    case, name = book.cases.get(attempt.order.incident), attempt.order.strategy.name
+    if case is None:
+        return ""
+    if book.flapping.get(case.id) == name and not case.cooled_down:
+        return "it flaps, and this brought it back the last time"
+    return f"{name} was given up" if name in case.given_up else ""
+
+
+@at("attempt")
+@_decided
+def after_a_cure_it_is_left_alone_for_a_while(book: Book, attempt: Attempt) -> str:
+    ago = book.real - book.cured.get(attempt.order.service.name, float("-inf"))
+    cooldown = attempt.order.service.cooldown
+    return f"it was cured {ago:.3f} s ago" if ago < cooldown - EPSILON and not book.unsure_of_time else ""
+
+
+@at("attempt_started")
+def no_rung_is_left_out(book: Book, entry: j.AttemptStarted) -> str:
+    attempt = book.running.get(entry.service)
+    if attempt is None or not attempt.automatic or attempt.order.resume is not None or not attempt.order.strategy.steps:
+        return ""
     case, fault = book.cases.get(attempt.order.incident), latest_fault(book, attempt.order.service.name)
+    if case is not None and case.ever_given_up & {rung.name for rung in attempt.order.service.strategies}:
+        fault = fault if attempt.order.strategy.name not in case.ever_given_up else None
     for rung in attempt.order.service.strategies:
         if rung.name == attempt.order.strategy.name or fault is None:
             return ""
         made = 0 if case is None else case.counted[rung.name]
-        if fault.kind in rung.faults and made < rung.attempts:
+        passed_over = case is not None and rung.name in case.ever_given_up
+        if fault.kind in rung.faults and made < rung.attempts and not passed_over:
             return f"{rung.name} was tried only {made} of {rung.attempts} times"
     return ""
 
@@ -348,6 +401,29 @@ def who_observes_does_nothing(book: Book, deed: Deed) -> str:
 def without_a_person_only_what_is_automatic(book: Book, attempt: Attempt) -> str:
     modes = {attempt.order.strategy.mode, book.policy.mode}
     return f"the modes are {modes}" if modes != {Mode.AUTO} else ""
+
+
+@at("effect", "attempt")
+def in_a_freeze_nothing_is_done(book: Book, subject: Deed | Attempt) -> str:
+    if isinstance(subject, Attempt) and subject.order.resume is not None:
+        return ""
+    return "everything is frozen" if book.frozen else ""
+
+
+@at("approval_given")
+def only_what_was_asked_for_is_approved_and_in_time(book: Book, entry: j.ApprovalGiven) -> str:
+    request, since = book.requests.get(entry.service, (None, 0.0))
+    if request is None or request.token != entry.token or request.incident != entry.incident:
+        return "it was not asked for"
+    late = book.real - since - request.expires_in - book.slept
+    return f"it was too late by {late:.1f} s" if late > 12.0 and not book.unsure_of_time else ""
+
+
+@at("approval_requested")
+def people_are_asked_once(book: Book, entry: j.ApprovalRequested) -> str:
+    request, since = book.requests.get(entry.service, (None, 0.0))
+    again = request is not None and (request.incident, request.token) == (entry.incident, entry.token)
+    return "they were asked for the very same before" if again and book.now - since < 1.0 else ""
 
 
 @at("service_resumed")
@@ -460,6 +536,8 @@ def a_ladder_is_called_climbed_when_it_is(book: Book, entry: j.IncidentEscalated
     if tried is None or case is None or service is None or book.now - book.reloaded_at < 1.0 or not book.prompt:
         return ""
     for rung in service.strategies:
+        if rung.name in case.ever_given_up:
+            continue
         if tried.group(1) in rung.faults and case.counted[rung.name] < rung.attempts:
             return f"{rung.name} was tried {case.counted[rung.name]} of {rung.attempts} times"
     return ""

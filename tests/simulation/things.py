@@ -288,6 +288,9 @@ class Deed:
         """This run's own dice, so that a shrunk story is like the whole one."""
         return Random(f"{self.thing.name}/{self.strategy}/{self.step}/{self.runs}")
 
+    def targets(self) -> Sequence[str]:
+        return (self.thing.name,)
+
     def describe(self) -> str:
         return f"do {self.strategy}.{self.step} to {self.thing.name}"
 
