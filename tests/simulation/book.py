@@ -12,8 +12,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import anyio
-
 from fakes import FakeClock
 from reviver.model import journal as j
 from reviver.model.actions import Effect, Reconciled
@@ -188,12 +186,12 @@ class Book:
     @property
     def now(self) -> float:
         """Seconds on the monotonic axis."""
-        return anyio.current_time()
+        return self.clock.monotonic()
 
     @property
     def real(self) -> float:
         """Seconds that have really passed, suspensions included."""
-        return anyio.current_time() + self.slept
+        return self.clock.monotonic() + self.slept
 
     @property
     def unsure_of_time(self) -> bool:

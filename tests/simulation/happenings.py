@@ -41,7 +41,7 @@ class Dice:
 
     def seconds(self) -> float:
         """How long something lasts: mostly not long, for most outages end by themselves."""
-        return spread(self.random, 1.0, 3600.0)
+        return spread(self.random, 1.0, 3600.0 if self.random.random() < 0.1 else 600.0)
 
     def kind(self) -> FaultKind:
         return self.random.choice([FaultKind.UNREACHABLE, *KINDS])

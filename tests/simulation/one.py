@@ -40,6 +40,17 @@ class Figures:
         self.held += book.reasons
         self.latencies += book.latencies
 
+    def line(self, *, minutes: float) -> str:
+        """All of it in one line."""
+        held = " ".join(f"{guard}={times}" for guard, times in sorted(self.held.items()))
+        slowest = max(self.latencies, default=0.0)
+        return (
+            f"seeds={self.seeds} service_years={self.service_years:.0f} incidents={self.incidents} "
+            f"attempts={self.attempts} effects={self.effects} kills={self.kills} violations={self.violations} "
+            f"cures_expected={len(self.latencies)} slowest_cure_begun_s={slowest:.0f} held: {held or 'never'}; "
+            f"service_years_per_minute={self.service_years / minutes:.0f}"
+        )
+
     def __add__(self, other: Figures) -> Figures:
         return Figures(**{name: getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__})
 

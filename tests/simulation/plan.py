@@ -80,9 +80,9 @@ def plan_of(seed: int, kinds: list[str]) -> Plan:
         needs=needs,
         hard={name: tuple(each for each in needs[name] if random.random() < 0.6) for name in names},
         hosts={name: "localhost" if shared else f"{name}.example" for name in names},
-        between=spread(random, 600.0, 60 * 86400.0) if random.random() < 0.25 else spread(random, 86400, 60 * 86400.0),
+        between=spread(random, 600.0, 86400.0) if random.random() < 0.25 else random.uniform(1.0, 60.0) * 86400.0,
         off=frozenset(random.sample(kinds, len(kinds) // 2)),
-        lag_every=0.1 if random.random() < 0.1 else 2.0,
+        lag_every=0.1 if random.random() < 0.05 else 2.0,
     )
 
 
