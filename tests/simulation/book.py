@@ -157,6 +157,12 @@ class Book:
         self.reloaded_at = float("-inf")
         self.dated_at = float("-inf")
         self.frozen = False
+        self.vantage_at = float("-inf")
+        """When the tie-break last said that what fails does fail."""
+        self.life_at = 0.0
+        self.offline: tuple[float, float] = (float("inf"), float("-inf"))
+        """From when until when this host has no default route."""
+        self.suspended_at = float("-inf")
         self.requests: dict[str, tuple[j.ApprovalRequested, float]] = {}
         """What each service's people were last asked for, and when."""
         self.cured: dict[str, float] = {}
@@ -220,6 +226,7 @@ class Book:
     def lives(self, services: Mapping[str, Service], policy: DaemonPolicy) -> None:
         """A life of the daemon begins."""
         self.life += 1
+        self.life_at = self.now
         self.disk_failed = False
         self.settings(services, policy)
         for answers in self.answers.values():
@@ -254,8 +261,15 @@ class Book:
     def suspends(self, seconds: float) -> None:
         """The host was suspended for so long, just now."""
         self.slept += seconds
+        if seconds >= 1.0:
+            self.suspended_at = self.now
         self.stalls.append((self.now, self.now))
         self.note(f"suspended for {seconds:.10g} s")
+
+    def network_goes(self, seconds: float, *, route: bool) -> None:
+        """This host has no network for so long, from now on."""
+        if route and self.now >= self.offline[1]:
+            self.offline = (self.now, self.now + seconds)
 
     def set_the_date(self) -> None:
         """The wall clock has jumped."""

@@ -209,6 +209,7 @@ class Partition(Happening):
     async def happen(self, world: World) -> None:
         now = anyio.current_time()
         how = How.HANGS if self.hangs else How.FAILS
+        world.cut_off_until = max(world.cut_off_until, now + self.seconds)
         for name in self.names:
             ill = Ill(how=how, kind=FaultKind.UNREACHABLE, since=now, until=now + self.seconds, hardness=9)
             world.things[name].falls(ill)
@@ -341,6 +342,28 @@ class WallClockJumps(Happening):
     async def happen(self, world: World) -> None:
         world.clock.wall_at_zero += self.seconds
         world.book.set_the_date()
+
+
+@happens(1)
+@dataclass(frozen=True)
+class NetworkGoes(Happening):
+    """This host loses its network: everything that is asked over it fails, its anchors and perhaps its route, too."""
+
+    illness: ClassVar[bool] = True
+    seconds: float
+    route: bool
+
+    @classmethod
+    def drawn(cls, dice: Dice) -> Self:
+        return cls(dice.seconds(), dice.random.random() < 0.6)
+
+    async def happen(self, world: World) -> None:
+        far = tuple(name for name, thing in world.things.items() if thing.host != "localhost")
+        await Partition(far, self.seconds, hangs=not self.route).happen(world)
+        world.uplink.route, world.uplink.answering = not self.route, False
+        world.network_back_at = anyio.current_time() + self.seconds
+        world.book.note(f"no network, {'no' if self.route else 'with a'} route")
+        world.book.network_goes(self.seconds, route=self.route)
 
 
 @happens(3)

@@ -8,6 +8,7 @@ from random import Random
 from typing import TypeVar
 
 from reviver.model.actions import Effect
+from reviver.model.checks import Check
 from reviver.model.faults import FaultKind
 from reviver.model.services import (
     Backoff,
@@ -93,6 +94,7 @@ class Catalogue:
     plan: Plan
     things: dict[str, Thing]
     deed: Callable[..., Deed]
+    vantage: Check
     _services: dict[tuple[str, int], Service] = field(default_factory=dict)
 
     def service(self, name: str, variant: int) -> Service:
@@ -111,6 +113,9 @@ class Catalogue:
             budget=Budget(attempts=random.randrange(2, 9), per=spread(random, 60, 7200)),
             evidence_within=random.choice([0.5, 3.0]),
             approval_within=spread(random, 20.0, 900.0),
+            suspect_share=random.choice([0.3, 0.3, 0.5]),
+            anchors=random.choice([(), (), ("192.0.2.1:53",)]),
+            tie_break=random.choice([None, None, Verification(kind="vantage", check=self.vantage, timeout=1.0)]),
         )
 
     def _drawn(self, name: str, variant: int) -> Service:

@@ -10,27 +10,28 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from random import Random
-from typing import Any
+from typing import Any, ClassVar
 
 import anyio
 import anyio.abc
 
-from fakes import FakeClock, MemoryJournal
-from reviver.core.suspicion import CALM_FOR, HOSTS_MIN
+from fakes import FakeClock, FakeUplink, MemoryJournal
+from reviver.core.suspicion import CALM, HOSTS_MIN, Reason
 from reviver.incidents.scribe import Scribe
 from reviver.model import journal as j
-from reviver.model.faults import FaultKind
+from reviver.model.checks import CheckContext, CheckResult
+from reviver.model.faults import FaultKind, JsonValue
 from reviver.model.health import Health
 from reviver.model.incidents import Incident, IncidentState, fold
 from reviver.model.ports import AttemptResult, Order
 from reviver.model.secrets import Redactor
 from reviver.model.services import Mode, Service
 from reviver.recovery.run import Recovery
-from reviver.supervisor import lag
+from reviver.supervisor import lag, observer
 from reviver.supervisor.control import SupervisorControl
 from reviver.supervisor.restore import restore
 from reviver.supervisor.supervisor import Supervisor
@@ -103,6 +104,32 @@ class Disk(MemoryJournal):
 
 
 @dataclass(frozen=True)
+class Vantage:
+    """The tie-break: it looks from elsewhere, and sees whether what fails here really fails."""
+
+    world: World
+    faults: ClassVar[frozenset[FaultKind]] = frozenset(FaultKind)
+    borrows: ClassVar[frozenset[str]] = frozenset()
+
+    @asynccontextmanager
+    async def open(self, context: CheckContext) -> AsyncIterator[Vantage]:
+        yield self
+
+    def hosts(self) -> frozenset[str]:
+        return frozenset()
+
+    async def ask(self, *, fresh: bool) -> CheckResult:
+        await anyio.sleep(0.05)
+        real = anyio.current_time() >= self.world.cut_off_until
+        if real:
+            self.world.book.vantage_at = anyio.current_time()
+        return CheckResult(latency=0.05) if real else CheckResult(latency=0.05, unknown="all is well there")
+
+    async def evidence(self) -> Mapping[str, JsonValue]:
+        return {}
+
+
+@dataclass(frozen=True)
 class Death:
     """How a life ends."""
 
@@ -126,13 +153,17 @@ class World:
         for name in plan.names:
             self.things[name].needs = [self.things[needed] for needed in plan.hard[name]]
         self.book.begin()
-        self.catalogue = Catalogue(plan, self.things, self._deed)
+        self.catalogue = Catalogue(plan, self.things, self._deed, Vantage(self))
         self.disk = Disk(self)
         self.disk_well_at = 0.0
         self.present = plan.names
         self.variants: dict[str, int] = {}
         self.policy_variant = 0
         self.frozen_until = 0.0
+        self.uplink = FakeUplink()
+        self.network_back_at = 0.0
+        self.cut_off_until = 0.0
+        """Until when some hosts can't be reached from here."""
         self.asking = 0
         """People who wait for an answer."""
         self.must_work: set[str] = set()
@@ -192,6 +223,7 @@ class World:
             emit=self.book.event,
             recoverer=recoverer,
             redact=redact,
+            uplink=self.uplink,
         )
         self.control = SupervisorControl(life, self._no_reload)
         resumes = await restore(life, self.disk)
@@ -313,6 +345,8 @@ class World:
         return max(0.0, end - anyio.current_time())
 
     def _disk_heals(self) -> None:
+        if anyio.current_time() >= self.network_back_at:
+            self.uplink.route = self.uplink.answering = True
         late = self.disk.slow
         if (self.disk.error or self.disk.slow) and anyio.current_time() >= self.disk_well_at:
             self.disk.error, self.disk.slow = "", 0.0
@@ -321,7 +355,9 @@ class World:
 
     def _well(self) -> bool:
         now = anyio.current_time()
-        return all(thing.well(now) for thing in self.things.values()) and not self.disk.error and not self.disk.slow
+        return all(thing.well(now) for thing in self.things.values()) and not (
+            self.disk.error or self.disk.slow or not self.uplink.route or not self.uplink.answering
+        )
 
     def _unrest(self) -> str:
         """Why time can't be skipped; empty if nothing at all is going on."""
@@ -334,7 +370,7 @@ class World:
             return "a person waits for an answer"
         if self.life.frozen:
             return "it is frozen"
-        if self.life._surroundings.suspected:
+        if self.life.observer.suspicion.doubts:
             return "the daemon suspects itself"
         return next((why for watched in self.life.watched.values() if (why := self._restless(watched))), "")
 
@@ -422,7 +458,7 @@ class World:
         thing.falls(Ill(how=How.FAILS, kind=FaultKind.UNREACHABLE, since=anyio.current_time(), certain=certain))
         one = service.fall * (service.confirm + service.timeout + 1.0) + waiting(strategy, certain=certain)
         bound = 2 * service.interval + one * (2 if service.depends_on else 1) + 30.0
-        bound += CALM_FOR + 10.0 if len(self.present) >= HOSTS_MIN else 0.0
+        bound += CALM[Reason.CROWD] + 10.0 if len(self.present) >= HOSTS_MIN else 0.0
         before, began = self.book.effects, anyio.current_time()
         await self._within(bound, lambda: self.book.effects > before, "a_curable_fault_is_acted_upon_in_time")
         self.book.latencies.append(anyio.current_time() - began)
@@ -492,7 +528,7 @@ class World:
     async def _happy_end(self) -> None:
         """All is well for long, and nobody holds the daemon back: then all must be up, and every incident closed."""
         self.book.note("*** the happy end")
-        self.disk.die_in, self.disk.error, self.disk.slow = 0, "", 0.0
+        self.disk.die_in, self.disk.error, self.disk.slow, self.network_back_at = 0, "", 0.0, 0.0
         while self.asking and self.death is None:
             await anyio.sleep(1.0)
         if self.death is not None:
@@ -514,7 +550,7 @@ def play(story: Story) -> World:
     """The world after *story*; raises `Broken` if a promise does not hold."""
     logging.disable(logging.CRITICAL)
     world: World | None = None
-    every = lag.EVERY
+    every, notice = lag.EVERY, observer.NOTICE_EVERY
 
     async def scene() -> None:
         nonlocal world
@@ -529,10 +565,11 @@ def play(story: Story) -> World:
             raise broken from None
 
     lag.EVERY = story.plan.lag_every
+    observer.NOTICE_EVERY = max(notice, story.plan.lag_every)
     try:
         anyio.run(scene, backend_options={"loop_factory": SimulatedLoop})
     finally:
-        lag.EVERY = every
+        lag.EVERY, observer.NOTICE_EVERY = every, notice
         logging.disable(logging.NOTSET)
     assert world is not None
     return world

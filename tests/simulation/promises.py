@@ -209,9 +209,32 @@ def the_observer_is_suspect_when_much_fails_together(book: Book, attempt: Attemp
     failing = {book.things[name].host for name in book.services if _fails_for(book, name, 1.0)} - {"localhost"}
     roots = {book.things[name].host for name, service in book.services.items() if not service.depends_on}
     crowd = len(failing & roots)
-    if len(hosts & roots) < 6 or crowd < 3 or crowd < 0.3 * len(hosts):
+    if len(hosts & roots) < 6 or crowd < 3 or crowd < book.policy.suspect_share * len(hosts):
+        return ""
+    if book.things[attempt.order.service.name].host == "localhost":
+        return ""
+    if book.policy.tie_break is not None and book.now - book.vantage_at < 20.0:
         return ""
     return f"{crowd} of {len(hosts)} hosts fail together"
+
+
+@at("attempt")
+@_decided
+def who_was_late_looks_again_first(book: Book, attempt: Attempt) -> str:
+    for begun, ended in book.stalls:
+        if ended - begun > 1.0 + book.lag_every and 0.0 <= book.now - ended < 10.0 and begun > book.life_at + 3.0:
+            return f"it was {ended - begun:.1f} s late {book.now - ended:.1f} s ago"
+    slept = book.now - book.suspended_at
+    return f"it was suspended {slept:.1f} s ago" if slept < 30.0 and book.suspended_at > book.life_at + 3.0 else ""
+
+
+@at("attempt")
+@_decided
+def without_a_network_what_is_far_is_left_alone(book: Book, attempt: Attempt) -> str:
+    since, until = book.offline
+    far = book.things[attempt.order.service.name].host != "localhost"
+    known = max(since, book.life_at) + 20.0 if since > book.life_at + 20.0 else float("inf")
+    return "this host has no default route" if far and known < book.now < until else ""
 
 
 def _fails_for(book: Book, name: str, seconds: float) -> bool:
