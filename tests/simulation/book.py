@@ -29,8 +29,8 @@ TRACE = 60  # events that a failure shows
 ANSWERS = 400  # answers kept of each service
 
 
-class Broken(AssertionError):
-    """A promise does not hold."""
+class Broken(BaseException):
+    """A promise does not hold. No wall of the daemon's around other people's code may swallow that."""
 
     def __init__(self, promise: str, told: str) -> None:
         super().__init__(f"{promise}: {told}")
@@ -47,7 +47,7 @@ class Answer:
     fault: Fault | None
     unknown: bool
     void: bool | None
-    """Whether it is a failure that the daemon's own lateness may have forged; ``None``: so little that it may say either."""
+    """Whether it is a failure that the daemon's own lateness may have forged; ``None``: it may say either."""
 
     @property
     def passed(self) -> bool:
@@ -125,7 +125,7 @@ class Case:
 class Book:
     """What has happened."""
 
-    def __init__(self, clock: FakeClock, things: Mapping[str, Thing], *, lag_every: float) -> None:
+    def __init__(self, clock: FakeClock, things: Mapping[str, Thing], *, lag_every: float) -> None:  # noqa: PLR0915  a book has many pages
         self.clock = clock
         self.things = things
         self.lag_every = lag_every
@@ -213,7 +213,7 @@ class Book:
         """A line of the trace."""
         self.trace.append(f"{self.now:14.3f}  {text}")
 
-    def _hold(self, happened: str, subject: Any) -> None:  # noqa: ANN401  what each promise expects
+    def _hold(self, happened: str, subject: Any) -> None:
         from . import promises
 
         for promise in promises.of(happened):
@@ -528,13 +528,26 @@ WRITERS: dict[type[j.Entry], Callable[[Book, Any], None]] = {
 
 def shown(entry: j.Entry) -> str:
     """*entry* in one line of the trace."""
-    skipped = {"samples", "thresholds", "plan", "token", "why", "details", "impact", "severity", "evidence", "message", "description", "result"}
+    skipped = {
+        "samples",
+        "thresholds",
+        "plan",
+        "token",
+        "why",
+        "details",
+        "impact",
+        "severity",
+        "evidence",
+        "message",
+        "description",
+        "result",
+    }
     fields = [f"{name}={getattr(entry, name)!s:.60}" for name in entry.__dataclass_fields__ if name not in skipped]
     return f"{entry.type} {' '.join(fields)}"
 
 
 def floor_of(strategy: Strategy, made: int) -> float:
-    """The shortest pause that the strategy's backoff allows after *made* attempts; told anew, not taken from the core."""
+    """The shortest pause that the strategy's backoff allows after *made* attempts; not taken from the core."""
     policy = strategy.backoff
     ceiling = min(policy.initial * policy.factor ** (max(1, made) - 1), policy.max)
     match policy.jitter.value:

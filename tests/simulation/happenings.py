@@ -7,6 +7,7 @@ A new one is a frozen dataclass of plain values under `@happens(WEIGHT)`: `drawn
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, ClassVar, Self, TypeVar
@@ -450,6 +451,27 @@ class KillAtWrite(End):
         world.next_death = (self.seconds, self.reboots)
 
 
+@happens(3)
+@dataclass(frozen=True)
+class KillAfter(End):
+    """SIGKILL just after the journal has told of something."""
+
+    told: str = ""
+
+    @classmethod
+    def drawn(cls, dice: Dice) -> Self:
+        end = super().drawn(dice)
+        told = (
+            "incident_opened approval_requested attempt_started step_started step_ended verification_ended "
+            "attempt_ended attempt_ended incident_recovered incident_escalated strategy_abandoned"
+        )
+        return cls(min(end.seconds, 30.0), end.reboots, dice.random.choice(told.split()))
+
+    async def happen(self, world: World) -> None:
+        world.disk.die_told = self.told
+        world.next_death = (self.seconds, self.reboots)
+
+
 @happens(1)
 @dataclass(frozen=True)
 class Stop(End):
@@ -480,10 +502,8 @@ class Person(Happening):
         world.tasks.start_soon(self._asked, world)
 
     async def _asked(self, world: World) -> None:
-        try:
+        with suppress(ControlRefused):
             await self.ask(world)
-        except ControlRefused:
-            pass
         world.asking -= 1
 
     async def ask(self, world: World) -> None:

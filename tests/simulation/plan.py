@@ -167,7 +167,7 @@ class Catalogue:
         verify = (Verification(kind="proof", check=Proof(thing=thing), timeout=1.0),) if random.random() < 0.3 else ()
         return Strategy(
             name=strategy,
-            faults=frozenset(random.sample(KINDS, random.randrange(1, len(KINDS) + 1)) + [FaultKind.UNREACHABLE]),
+            faults=frozenset({FaultKind.UNREACHABLE, *random.sample(KINDS, random.randrange(1, len(KINDS) + 1))}),
             steps=steps,
             after=None if random.random() < 0.3 else random.choice([0.0, spread(random, 1.0, 120.0)]),
             attempts=random.randrange(1, 4),

@@ -41,7 +41,6 @@ SUPERVISOR, RESTORE, AROUND = "supervisor/supervisor.py", "supervisor/restore.py
 BUGS = (
     # written first, once
     Bug("effect before commit", STEPS, "        await self._scribe.commit(\n            j.StepStarted(", "        self._scribe.record(\n            j.StepStarted("),
-    Bug("attempt before commit", RUN, "        await self._scribe.commit(\n            j.AttemptStarted(", "        self._scribe.record(\n            j.AttemptStarted("),
     Bug("commit does not wait", "incidents/scribe.py", "            await batch.written.wait()\n", "            batch.written.set()\n"),
     Bug("what could not be written is taken as written", "incidents/scribe.py", "        if batch.error:\n            raise", "        if False:\n            raise"),
     Bug("broken journal ignored", GUARDS, "    if situation.journal_broken:", "    if False:"),
@@ -67,6 +66,8 @@ BUGS = (
     Bug("only direct dependencies", AROUND, "                todo.extend(self._watched[name].service.depends_on)", "                pass"),
     Bug("what it needs is not asked before an attempt", RUN, "unmet = await order.patient.unmet_need() if order.by == REVIVER else None", "unmet = None"),
     Bug("suspicion never starts", "core/suspicion.py", "FAILING_MIN = 3", "FAILING_MIN = 30"),
+    Bug("own lateness is no reason for doubt", "core/suspicion.py", "LATE_FROM = 1.0", "LATE_FROM = 1e9"),
+    Bug("a lost route is no reason for doubt", "supervisor/observer.py", "        if self._route_lost:", "        if False:"),
     # how often
     Bug("overall budget ignored", GUARDS, "tightest([situation.policy.budget], situation.used_at, now=now)", "tightest([], situation.used_at, now=now)"),
     Bug("the service's budget ignored", GUARDS, "tightest(service.budgets, here, now=now)", "tightest((), here, now=now)"),
@@ -105,7 +106,7 @@ BUGS = (
     Bug("verification skipped", RUN, "        verified = await verify(order, clock=self._clock)\n        self._scribe.record(", "        verified = Verified(passed=True, message=\"\", seconds=0.0)\n        self._scribe.record("),
     Bug("named verifications skipped", VERIFY, "            message = await _named(order)\n", '            message = ""\n'),
     Bug("closed though unproven", DECIDE, "        if trouble.unproven:\n            return _prove", "        if False:\n            return _prove"),
-    Bug("suspicion never ends", "core/suspicion.py", "    if now - calm_since >= CALM_FOR:", "    if False:"),
+    Bug("suspicion never ends", "core/suspicion.py", "reason in doubts and now < doubts[reason].until)", "reason in doubts)"),
     Bug("the ladder is not looked at again in time", DECIDE, "            return replace(state, trouble=trouble), (*told, LookAt(at))", "            return replace(state, trouble=trouble), told"),
     Bug("told again and again", DECIDE, "        handed_over=trouble.handed_over | {why},\n", ""),
     Bug("never handed over", DECIDE, "            return _handed_over(state, trouble, fault.kind, reason, now=now, retry_after=service.retry_after)", "            return state, ()"),
@@ -145,7 +146,7 @@ def hunt(bug: Bug, *, seeds: int, first_seed: int = 0) -> tuple[int, str]:
 
 def _hunted(seeds: Sequence[int]) -> str:
     """The first of *seeds* that breaks a promise, and which."""
-    from .one import broken, story  # noqa: PLC0415  with the planted bug
+    from .one import broken, story  # the one with the planted bug
 
     for number, seed in enumerate(seeds, start=1):
         try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from random import Random
@@ -76,6 +76,8 @@ class Disk(MemoryJournal):
         self.die_in = 0
         """At which write from now on the daemon is killed; 0: at none."""
         self.die_after = False
+        self.die_told = ""
+        """After an entry of which type the daemon is killed."""
         self.dead = False
 
     async def append(self, *entries: j.Entry) -> None:
@@ -101,6 +103,9 @@ class Disk(MemoryJournal):
         self.world.book.disk_failed = False
         for entry in entries:
             self.world.book.wrote(entry)
+        if any(entry.type == self.die_told for entry in entries):
+            self.world.die(*self.world.next_death)
+            await anyio.sleep_forever()
 
 
 @dataclass(frozen=True)
@@ -178,7 +183,7 @@ class World:
 
     # --------------------------------------------------------------------------------------------- what it is made of
 
-    def _deed(self, **what: Any) -> Deed:  # noqa: ANN401
+    def _deed(self, **what: Any) -> Deed:
         return Deed(outcomes=self._outcome, neighbour=self._neighbour, killed=lambda: self.disk.dead, **what)
 
     def _outcome(self, deed: Deed) -> Outcome:
@@ -237,7 +242,7 @@ class World:
                 resume()
             self.asking = 0
             yield
-            if self.death is None or self.death.cleanly:
+            if not self._killed():
                 await life.drain(within=STEP_GRACE)
             else:
                 self.disk.dead = True
@@ -245,7 +250,7 @@ class World:
         if not self.disk.dead:
             await scribe.finish()
         self.life = None
-        self.book.ends("stopped" if self.death is None or self.death.cleanly else "killed")
+        self.book.ends("killed" if self._killed() else "stopped")
 
     async def _no_reload(self) -> None:
         """The story reloads by itself."""
@@ -262,7 +267,7 @@ class World:
         if self.death is not None:
             return
         self.death = Death(seconds, reboots, cleanly)
-        self.disk.die_in = 0
+        self.disk.die_in, self.disk.die_told = 0, ""
         if not cleanly:
             self.disk.dead = True
         self.died.set()
@@ -296,15 +301,15 @@ class World:
         left = moments[0].pause if moments else 0.0
         while True:
             async with self._lives():
-                while moments and self.death is None:
+                while moments and not self._dies():
                     left = await self._wait(left)
-                    if self.death is not None:
+                    if self._dies():
                         break
                     moment = moments.popleft()
                     self.book.note(f"*** {moment.happening}")
                     await moment.happening.happen(self)
                     left = moments[0].pause if moments else 0.0
-                if self.death is None:
+                if not self._dies():
                     await self._happy_end()
             if self.death is None:
                 break
@@ -395,7 +400,9 @@ class World:
                 continue
             paused = life.watched[name].state.belief.health is Health.PAUSED
             if until > self.book.real + 1.0 and not paused:
-                raise Broken("a_pause_outlives_a_restart", f"{name} was to be paused for {until - self.book.real:.1f} s more")
+                raise Broken(
+                    "a_pause_outlives_a_restart", f"{name} was to be paused for {until - self.book.real:.1f} s more"
+                )
 
     def _pauses_end(self) -> None:
         if self.life is None or self.book.unsure_of_time:
@@ -437,7 +444,7 @@ class World:
 
     async def _calm(self, within: float = 2 * QUIET_WITHIN) -> bool:
         """Wait until nothing is going on; false if the daemon's life ends before, or it stays restless."""
-        self.disk.die_in = 0
+        self.disk.die_in, self.disk.die_told = 0, ""
         end = anyio.current_time() + within
         while self.death is None and anyio.current_time() < end:
             self._disk_heals()
@@ -500,7 +507,9 @@ class World:
             rung.attempts * (waiting(rung, certain=False) + rung.backoff.max + rung.verify_within + 120.0)
             for rung in service.strategies
         )
-        bound = 2 * service.interval + service.fall * 10.0 + service.patience + rungs + self.book.policy.budget.per + 300.0
+        bound = (
+            2 * service.interval + service.fall * 10.0 + service.patience + rungs + self.book.policy.budget.per + 300.0
+        )
         told = {"observe", "approval"}
         bound += sum(rung.attempts for rung in service.strategies) * service.cooldown
 
@@ -515,7 +524,7 @@ class World:
         await self._within(bound, lambda: known() or elsewhere(), "people_are_told_of_what_nothing_cures")
         self.things[name].heals()
 
-    async def _within(self, seconds: float, condition: Any, promise: str) -> None:  # noqa: ANN401
+    async def _within(self, seconds: float, condition: Callable[[], bool], promise: str) -> None:
         end = anyio.current_time() + seconds
         while not condition():
             if self.death is not None:
@@ -525,13 +534,21 @@ class World:
             self._disk_heals()
             await anyio.sleep(0.5)
 
+    def _killed(self) -> bool:
+        return self.death is not None and not self.death.cleanly
+
+    def _dies(self) -> bool:
+        return self.death is not None
+
     async def _happy_end(self) -> None:
         """All is well for long, and nobody holds the daemon back: then all must be up, and every incident closed."""
         self.book.note("*** the happy end")
-        self.disk.die_in, self.disk.error, self.disk.slow, self.network_back_at = 0, "", 0.0, 0.0
-        while self.asking and self.death is None:
+        self.disk.die_in, self.disk.die_told, self.network_back_at = 0, "", 0.0
+        self.disk.error, self.disk.slow = "", 0.0
+        self.disk.die_in, self.disk.die_told, self.disk.error, self.disk.slow = 0, "", "", 0.0
+        while self.asking and not self._dies():
             await anyio.sleep(1.0)
-        if self.death is not None:
+        if self._dies():
             return
         for thing in self.things.values():
             thing.heals()
@@ -579,6 +596,5 @@ def _first(error: BaseException) -> Broken | None:
     """The broken promise inside of a group of errors."""
     if isinstance(error, Broken):
         return error
-    inner = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+    inner: tuple[BaseException, ...] = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
     return next((found for each in inner if (found := _first(each)) is not None), None)
-

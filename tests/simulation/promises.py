@@ -154,7 +154,9 @@ def latest_fault(book: Book, name: str) -> Fault | None:
 def never_on_less_than_fall_failures_in_a_row(book: Book, attempt: Attempt) -> str:
     service, strategy = attempt.order.service, attempt.order.strategy
     seen = len(evidence(book, service, strategy))
-    return f"{seen} failures in a row that {strategy.name} answers, {service.fall} wanted" if seen < service.fall else ""
+    return (
+        f"{seen} failures in a row that {strategy.name} answers, {service.fall} wanted" if seen < service.fall else ""
+    )
 
 
 @at("attempt")
@@ -451,7 +453,7 @@ def people_are_asked_once(book: Book, entry: j.ApprovalRequested) -> str:
 
 @at("service_resumed")
 def a_pause_does_not_end_early(book: Book, entry: j.ServiceResumed) -> str:
-    since, until = book.pauses.get(entry.service, (0.0, 0.0))
+    _, until = book.pauses.get(entry.service, (0.0, 0.0))
     early = until - book.real
     return f"it was to last {early:.1f} s more" if entry.by == "reviver" and early > 1.0 else ""
 

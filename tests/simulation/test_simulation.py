@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from simulation import planted
 from simulation.happenings import Heals, Moment, Refuses, Story
 from simulation.one import broken, story
 from simulation.play import play
@@ -14,7 +15,9 @@ from simulation.shrink import report, shrunk
 SEEDS = range(40)
 
 
-@pytest.mark.parametrize("seeds", [SEEDS[n : n + 10] for n in range(0, len(SEEDS), 10)], ids=lambda seeds: str(seeds[0]))
+@pytest.mark.parametrize(
+    "seeds", [SEEDS[n : n + 10] for n in range(0, len(SEEDS), 10)], ids=lambda seeds: str(seeds[0])
+)
 def test_whatever_happens_the_promises_hold_and_in_the_end_all_is_well(seeds: range) -> None:
     for seed in seeds:
         error = broken(story(seed))
@@ -41,7 +44,7 @@ def test_the_same_seed_writes_the_same_journal_in_any_process() -> None:
 
 
 def test_a_story_that_breaks_a_promise_is_told_in_its_shortest_form(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reviver.core.ladder.after", lambda strategy, *, certain: 0.0)
+    monkeypatch.setattr("reviver.core.ladder.after", lambda *_, **__: 0.0)
     found = ((seed, broken(story(seed))) for seed in range(100))
     seed, error = next((seed, error) for seed, error in found if error is not None)
     shorter, again = shrunk(story(seed), error)
@@ -59,3 +62,15 @@ def test_a_story_without_a_fault_touches_nothing() -> None:
     ill = Story(calm.plan, (Moment(60.0, Refuses(name=calm.plan.names[0], seconds=300.0)),))
     ill = Story(ill.plan, (*ill.moments, Moment(300.0, Heals(name=calm.plan.names[0]))))
     assert play(ill).book.cases
+
+
+def test_every_planted_bug_can_still_be_planted() -> None:
+    assert planted.unplantable() == []
+    assert len({bug.name for bug in planted.BUGS}) == len(planted.BUGS) >= 36
+
+
+@pytest.mark.parametrize("name", ["effect before commit", "after forgotten", "a freeze is ignored"])
+def test_a_planted_bug_is_found(name: str) -> None:
+    [bug] = [bug for bug in planted.BUGS if bug.name == name]
+    number, by = planted.hunt(bug, seeds=20)
+    assert number, by

@@ -145,7 +145,7 @@ class FakeJournal:
     async def falls_since(self, seconds: float) -> Sequence[j.Record]:
         raise NotImplementedError
 
-    async def pauses(self) -> Mapping[str, j.ServicePaused]:
+    async def pauses(self) -> Mapping[str, j.Record]:
         raise NotImplementedError
 
     async def frozen(self) -> j.DaemonFrozen | None:
