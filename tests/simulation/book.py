@@ -148,6 +148,11 @@ class Book:
         self.done: Counter[tuple[str, int, int]] = Counter()
         """How often each step of each attempt has begun, less those that are known not to have happened."""
         self.uses: list[Use] = []
+        self.used: set[tuple[str, int]] = set()
+        """The attempts that made these."""
+        self.claims: dict[tuple[str, int], Use] = {}
+        """Attempts that count in a budget if only their word is taken: the start of a step is on disk."""
+        self.began: dict[tuple[str, int], float] = {}
         self.cases: dict[str, Case] = {}
         self.latest: dict[str, Case] = {}
         """The newest incident of each service."""
@@ -324,6 +329,7 @@ class Book:
         attempt = self.running[name]
         if self.counts(attempt):
             self.uses.append(self.use_of(attempt))
+            self.used.add(attempt.key)
         attempt.acted = True
         self.acting[name] = deed
         self.licences.pop(name, None)
@@ -333,13 +339,14 @@ class Book:
 
     def counts(self, attempt: Attempt) -> bool:
         """Whether the effect that begins makes *attempt* count in the budgets."""
-        earlier = attempt.order.resume is not None and bool(attempt.order.resume.steps)
-        return attempt.automatic and not attempt.acted and not earlier
+        return attempt.automatic and attempt.key not in self.used
 
     def use_of(self, attempt: Attempt) -> Use:
         """*attempt* as the budgets count it."""
         service, strategy = attempt.order.service, attempt.order.strategy.name
-        return Use(attempt.real, self.clock.wall(), self.clock.boot_id(), service, strategy, attempt.policy)
+        came_to_a_step = attempt.order.resume is not None and attempt.order.resume.steps
+        real = self.began.get(attempt.key, attempt.real) if came_to_a_step else attempt.real
+        return Use(real, self.clock.wall(), self.clock.boot_id(), service, strategy, attempt.policy)
 
     def effect_ends(self, deed: Deed) -> None:
         """… and is over, however."""
@@ -362,6 +369,7 @@ class Book:
         what = "resumed" if order.resume is not None else "begins"
         self.note(f"attempt {order.attempt} of {order.incident} {what}: {order.strategy.name} by {order.by}")
         self.attempts += order.resume is None
+        self.began.setdefault(attempt.key, self.real)
         if attempt.automatic:
             self._cool_down(order)
         self._hold("attempt", attempt)
@@ -459,11 +467,14 @@ class Book:
 
     def escalated(self, entry: j.IncidentEscalated) -> None:
         case = self.cases[entry.incident]
-        case.escalated_at = self.real
+        case.escalated_at = self.real if self.prompt else self.real - 1000.0
         case.told[entry.reason] = self.life
 
     def step_started(self, entry: j.StepStarted) -> None:
         self.licences[entry.service] = entry
+        attempt = self.running.get(entry.service)
+        if attempt is not None and attempt.automatic and attempt.key == (entry.incident, entry.attempt):
+            self.claims.setdefault(attempt.key, self.use_of(attempt))
 
     def step_ended(self, entry: j.StepEnded) -> None:
         licence = self.licences.get(entry.service)

@@ -24,6 +24,12 @@ from .things import How, Ill
 if TYPE_CHECKING:
     from .play import World
 
+TELLING = (  # noqa: SIM905
+    "incident_opened approval_requested attempt_started step_started step_started step_ended verification_ended "
+    "attempt_ended attempt_ended incident_recovered incident_escalated strategy_abandoned service_paused"
+).split()
+"""Entries at which the disk may fail, or the daemon die."""
+
 KNOWN: list[tuple[float, type[Happening]]] = []
 """Every happening with its weight."""
 
@@ -411,6 +417,22 @@ class Reload(Happening):
         world.reload()
 
 
+@happens(2)
+@dataclass(frozen=True)
+class JournalFailsAt(Happening):
+    """The disk is full just when the journal is to tell of something."""
+
+    told: str
+    seconds: float
+
+    @classmethod
+    def drawn(cls, dice: Dice) -> Self:
+        return cls(dice.random.choice(TELLING), spread(dice.random, 1.0, 60.0))
+
+    async def happen(self, world: World) -> None:
+        world.disk.fail_told, world.disk.fail_for = self.told, self.seconds
+
+
 @dataclass(frozen=True)
 class End(Happening):
     """The daemon's life ends, and the next begins after *seconds*, perhaps after a boot of the host."""
@@ -461,11 +483,7 @@ class KillAfter(End):
     @classmethod
     def drawn(cls, dice: Dice) -> Self:
         end = super().drawn(dice)
-        told = (
-            "incident_opened approval_requested attempt_started step_started step_ended verification_ended "
-            "attempt_ended attempt_ended incident_recovered incident_escalated strategy_abandoned"
-        )
-        return cls(min(end.seconds, 30.0), end.reboots, dice.random.choice(told.split()))
+        return cls(min(end.seconds, 30.0), end.reboots, dice.random.choice(TELLING))
 
     async def happen(self, world: World) -> None:
         world.disk.die_told = self.told

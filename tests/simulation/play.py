@@ -76,6 +76,8 @@ class Disk(MemoryJournal):
         self.die_in = 0
         """At which write from now on the daemon is killed; 0: at none."""
         self.die_after = False
+        self.fail_told, self.fail_for = "", 0.0
+        """At an entry of which type the disk is full, and how long."""
         self.die_told = ""
         """After an entry of which type the daemon is killed."""
         self.dead = False
@@ -91,6 +93,9 @@ class Disk(MemoryJournal):
                 self.world.die(*self.world.next_death)
         if self.dead:
             await anyio.sleep_forever()
+        if any(entry.type == self.fail_told for entry in entries):
+            self.error, self.fail_told = "the disk is full", ""
+            self.world.disk_well_at = anyio.current_time() + self.fail_for
         if self.error:
             self.world.book.write_failed()
             raise j.JournalError(self.error)
@@ -444,7 +449,7 @@ class World:
 
     async def _calm(self, within: float = 2 * QUIET_WITHIN) -> bool:
         """Wait until nothing is going on; false if the daemon's life ends before, or it stays restless."""
-        self.disk.die_in, self.disk.die_told = 0, ""
+        self.disk.die_in, self.disk.die_told, self.disk.fail_told = 0, "", ""
         end = anyio.current_time() + within
         while self.death is None and anyio.current_time() < end:
             self._disk_heals()
@@ -510,7 +515,7 @@ class World:
         bound = (
             2 * service.interval + service.fall * 10.0 + service.patience + rungs + self.book.policy.budget.per + 300.0
         )
-        told = {"observe", "approval"}
+        told = {"observe", "approval", "budget"}
         bound += sum(rung.attempts for rung in service.strategies) * service.cooldown
 
         def known() -> bool:
@@ -545,7 +550,8 @@ class World:
         self.book.note("*** the happy end")
         self.disk.die_in, self.disk.die_told, self.network_back_at = 0, "", 0.0
         self.disk.error, self.disk.slow = "", 0.0
-        self.disk.die_in, self.disk.die_told, self.disk.error, self.disk.slow = 0, "", "", 0.0
+        self.disk.die_in, self.disk.die_told, self.disk.fail_told = 0, "", ""
+        self.disk.error, self.disk.slow = "", 0.0
         while self.asking and not self._dies():
             await anyio.sleep(1.0)
         if self._dies():

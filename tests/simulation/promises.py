@@ -312,7 +312,7 @@ def a_budget_is_called_spent_when_it_is(book: Book, entry: j.IncidentEscalated) 
     named = re.match(r"the budget of \w+ is spent: reviver made", entry.reason)
     if named is None or service is None or book.unsure_of_time or not book.prompt:
         return ""
-    uses = [use for use in book.uses if use.service.name == entry.service]
+    uses = [use for use in book.claims.values() if use.service.name == entry.service]
     return "" if any(spent(book, budget, uses) for budget in service.budgets) else f"{len(uses)} uses in all"
 
 
@@ -323,7 +323,9 @@ def the_overall_budget_is_called_spent_when_it_is(book: Book, entry: j.RecoveryH
     budget = book.policy.budget
     running = sum(attempt.automatic for attempt in book.running.values())
     less = Budget(attempts=budget.attempts - running, per=budget.per)
-    return "" if less.attempts <= 0 or spent(book, less, book.uses) else f"{budget.attempts} not reached"
+    return (
+        "" if less.attempts <= 0 or spent(book, less, list(book.claims.values())) else f"{budget.attempts} not reached"
+    )
 
 
 @at("attempt")
@@ -351,7 +353,8 @@ def a_strategy_is_given_up_for_a_reason(book: Book, entry: j.StrategyAbandoned) 
     if rung is None or service is None or book.unsure_of_time or not book.prompt or book.now - book.reloaded_at < 1.0:
         return ""
     if entry.reason.startswith("the budget"):
-        uses = [use for use in book.uses if (use.service.name, use.strategy) == (entry.service, entry.strategy)]
+        claims = book.claims.values()
+        uses = [use for use in claims if (use.service.name, use.strategy) == (entry.service, entry.strategy)]
         return "" if any(spent(book, budget, uses) for budget in rung.budgets) else f"{len(uses)} uses in all"
     if " fell " in entry.reason:
         since = book.real - service.flapping.within - book.slept - 1.0
@@ -448,7 +451,7 @@ def only_what_was_asked_for_is_approved_and_in_time(book: Book, entry: j.Approva
 def people_are_asked_once(book: Book, entry: j.ApprovalRequested) -> str:
     request, since = book.requests.get(entry.service, (None, 0.0))
     again = request is not None and (request.incident, request.token) == (entry.incident, entry.token)
-    return "they were asked for the very same before" if again and book.now - since < 1.0 else ""
+    return "they were asked for the very same before" if again and book.real - since < 1.0 else ""
 
 
 @at("service_resumed")
