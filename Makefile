@@ -7,6 +7,9 @@ export VENV PYTHON
 BIN := $(VENV)/bin
 CODE := daemon tests $(wildcard bench)
 PROSE := daemon docs config systemd scripts Makefile Dockerfile $(wildcard *.md)   # tests misspell on purpose
+SEEDS ?= 100
+FIRST_SEED ?= 0
+JOBS ?= 1
 DECIDING := */reviver/model/*,*/reviver/core/*,*/reviver/supervisor/*,*/reviver/recovery/*,*/reviver/incidents/*
 
 help: ## these lines
@@ -38,6 +41,12 @@ bench: $(VENV)/.dev ## the benchmarks, or some: BENCH_ARGS="cost revive lateness
 fuzz: $(VENV)/.dev ## the fuzzing, with new cases, for about SECONDS=600 seconds (docs/fuzzing.md)
 	FUZZ_SECONDS=$(SECONDS) $(BIN)/pytest -n 2 tests/fuzz $(TEST_ARGS)
 
+simulate: $(VENV)/.dev ## whole lives of the daemon against its promises (SEEDS=100 FIRST_SEED=0 JOBS=1)
+	PYTHONPATH=tests $(BIN)/python -m simulation --seeds $(SEEDS) --first-seed $(FIRST_SEED) --jobs $(JOBS)
+
+planted: $(VENV)/.dev ## bugs planted in a copy of the daemon, and which of them the simulation finds (SEEDS=100)
+	PYTHONPATH=tests $(BIN)/python -m simulation.planted --seeds $(SEEDS) $(PLANTED_ARGS)
+
 clean: ## removes what the other targets made
 	rm -rf $(VENV) dist build .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
@@ -53,4 +62,4 @@ $(VENV)/.dev: pyproject.toml requirements/dev.txt
 	touch $@
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fmt bench fuzz clean packages
+.PHONY: help demo test lint fmt bench fuzz simulate planted clean packages

@@ -164,14 +164,14 @@ class MemoryJournal:
                 found.pop((entry.service, entry.strategy), None)
         return list(found.values())
 
-    async def pauses(self) -> Mapping[str, j.ServicePaused]:
-        found: dict[str, j.ServicePaused] = {}
-        for entry in self.entries:
-            if isinstance(entry, j.ServicePaused):
-                found[entry.service] = replace(entry, incident="")
-            elif isinstance(entry, j.ServiceResumed):
-                found.pop(entry.service, None)
-        return {name: pause for name, pause in found.items() if pause.until > self.clock.wall()}
+    async def pauses(self) -> Mapping[str, j.Record]:
+        found: dict[str, j.Record] = {}
+        for written in self.written:
+            if isinstance(written.entry, j.ServicePaused):
+                found[written.entry.service] = self._record(written)
+            elif isinstance(written.entry, j.ServiceResumed):
+                found.pop(written.entry.service, None)
+        return {name: record for name, record in found.items() if j.pause_left(record) > 0}
 
     async def incidents(self, *, limit: int, service: str | None = None) -> Sequence[Sequence[j.Record]]:
         opened = [e for e in self.entries if isinstance(e, j.IncidentOpened) and service in {None, e.service}]

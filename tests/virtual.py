@@ -17,9 +17,11 @@ class _JumpingSelector(selectors.DefaultSelector):
     def __init__(self, now: float) -> None:
         super().__init__()
         self.now = now
+        self.deaf = False
+        """Whether nothing can come from outside."""
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        ready = super().select(0)
+        ready = [] if self.deaf else super().select(0)
         if not ready:
             if timeout is None:
                 raise RuntimeError("deadlock: every task waits and no timer is set")

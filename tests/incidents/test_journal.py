@@ -135,8 +135,8 @@ async def test_pauses_hold_until_they_end_or_are_ended(journal: Open) -> None:
         await book.append(paused("db", until=now + 60), paused("api", until=now + 600), paused("web", until=now - 1))
         await book.append(paused("db", until=now + 120))
         await book.append(j.ServiceResumed(service="api", by="ann"))
-        assert dict(await book.pauses()) == {"db": paused("db", until=now + 120)}
-        clock.wall_at_zero += 200
+        assert entries((await book.pauses()).values()) == [paused("db", until=now + 120)]
+        clock.suspended += 200
         assert dict(await book.pauses()) == {}
 
 
@@ -171,6 +171,28 @@ async def test_a_demotion_holds_until_its_strategy_is_promoted_on_its_service(jo
         later = replace(other, reason="it broke web")
         await book.append(later)
         assert list(await book.demotions()) == [later]
+
+
+@pytest.mark.parametrize("years", [-10, 10])
+async def test_setting_the_date_neither_ends_a_pause_nor_prolongs_it(journal: Open, years: int) -> None:
+    clock = FakeClock()
+    async with journal(clock) as book:
+        await book.append(paused("db", until=clock.wall() + 60))
+        clock.wall_at_zero += years * 365 * 86400.0
+        assert j.pause_left((await book.pauses())["db"]) == pytest.approx(60, abs=5)
+        clock.suspended += 61
+        assert dict(await book.pauses()) == {}
+
+
+async def test_after_a_reboot_a_pause_ends_by_the_date_and_never_later_than_it_was_meant_to_last(journal: Open) -> None:
+    clock = FakeClock()
+    async with journal(clock) as book:
+        await book.append(paused("db", until=clock.wall() + 60))
+        clock.reboot()
+        clock.wall_at_zero += 20
+        assert j.pause_left((await book.pauses())["db"]) == pytest.approx(40, abs=5)
+        clock.wall_at_zero -= 1e8
+        assert j.pause_left((await book.pauses())["db"]) == pytest.approx(60, abs=5)
 
 
 async def test_an_empty_append_changes_nothing(journal: Open) -> None:

@@ -64,7 +64,7 @@ class RecordedStage(Stage):
         add = database.queries()["add_entry"]
         for w in self.journal.written[before:]:
             e = w.entry
-            self._writer.db.execute(add, (e.type, e.service, e.incident, w.at, w.boot_id, w.boot_s, _body(e)))
+            self._writer.db.execute(add, (e.type, e.service, e.incident, w.at, w.boot_id, w.boot_s, _body(e), ""))
 
     def close(self) -> None:
         self._writer.db.close()

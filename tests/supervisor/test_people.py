@@ -89,6 +89,49 @@ async def test_a_pause_that_is_renewed_ends_at_the_later_moment_only() -> None:
 
 
 @virtual
+async def test_a_pause_that_is_renewed_just_when_it_ends_outlives_a_restart() -> None:
+    stage, db = Stage(), Target()
+    async with stage.killed_life(service(db)) as life:
+        await pause(life, seconds=50.0)
+        await anyio.sleep(49.5)
+        stage.journal.slow = 1.0
+        await pause(life, seconds=600.0)
+        assert life.health() == "paused"
+    stage.journal.slow = 0.0
+    async with stage.life(service(db)) as life:
+        assert life.health() == "paused"
+
+
+@virtual
+async def test_a_pause_that_is_taken_back_while_it_is_written_is_not_in_force() -> None:
+    stage, db = Stage(), Target()
+    async with stage.killed_life(service(db)) as life, anyio.create_task_group() as people:
+        await pause(life, seconds=300.0)
+        stage.journal.slow = 1.0
+        people.start_soon(pause, life, "db")
+        await anyio.sleep(0.5)
+        assert await life.control.resume(["db"], by="bob") == ["db"]
+        await anyio.sleep(5)
+        assert life.health() != "paused"
+    stage.journal.slow = 0.0
+    async with stage.life(service(db)) as life:
+        assert life.health() != "paused"
+
+
+@virtual
+async def test_a_pause_whose_renewal_cannot_be_written_ends_when_it_would_have() -> None:
+    stage, db = Stage(), Target()
+    async with stage.life(service(db)) as life:
+        await pause(life, seconds=50.0)
+        stage.journal.error = "the disk is full"
+        with pytest.raises(ControlRefused):
+            await pause(life, seconds=600.0)
+        assert life.health() == "paused"
+        await anyio.sleep(60)
+        assert life.health() == "up"
+
+
+@virtual
 async def test_without_names_all_services_are_paused_and_only_paused_ones_are_resumed() -> None:
     stage = Stage()
     async with stage.life(*(service(Target(name)) for name in ("a", "b", "c"))) as life:

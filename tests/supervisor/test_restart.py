@@ -459,6 +459,22 @@ async def test_a_pause_outlives_a_restart_and_ends_when_it_should() -> None:
 
 
 @virtual
+async def test_setting_the_date_lifts_no_pause_whatever_restarts_or_is_reloaded_then() -> None:
+    for years in (-10, 10):
+        stage, db, api = Stage(), Target(), Target("api")
+        async with stage.killed_life(service(db), service(api)) as life:
+            await life.control.pause(["db"], by="ann", reason="maintenance", seconds=600.0)
+            stage.clock.wall_at_zero += years * 365 * 86400.0
+            life.replace_services({"api": service(api)}, life.policy)
+            life.replace_services({"api": service(api), "db": service(db)}, life.policy)
+            assert life.health() == "paused"
+        async with stage.life(service(db)) as life:
+            assert life.health() == "paused"
+            await anyio.sleep(602)
+            assert life.health() == "up"
+
+
+@virtual
 async def test_a_pause_that_ended_during_the_absence_is_over() -> None:
     stage, db = Stage(), Target()
     async with stage.killed_life(service(db)) as life:

@@ -160,7 +160,7 @@ class FakeJournal:
     async def demotions(self) -> Sequence[j.StrategyDemoted]:
         raise NotImplementedError
 
-    async def pauses(self) -> Mapping[str, j.ServicePaused]:
+    async def pauses(self) -> Mapping[str, j.Record]:
         raise NotImplementedError
 
     async def frozen(self) -> j.DaemonFrozen | None:

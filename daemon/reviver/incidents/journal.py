@@ -29,6 +29,7 @@ from reviver.model.journal import (
     ServiceResumed,
     StrategyDemoted,
     StrategyPromoted,
+    pause_left,
 )
 from reviver.model.ports import Clock
 
@@ -186,11 +187,10 @@ class SqliteJournal:
         names = ("service", "strategy", "incident", "mode", "reason")
         return [StrategyDemoted(**dict(zip(names, row, strict=True))) for row in rows]
 
-    async def pauses(self) -> Mapping[str, ServicePaused]:
-        """The pauses in force, by service."""
-        wall = self._clock.wall()
-        rows = await self._run(lambda db: db.execute(self._sql["pauses"], (wall,)).fetchall())
-        return {row[0]: ServicePaused(service=row[0], by=row[1], reason=row[2], until=row[3]) for row in rows}
+    async def pauses(self) -> Mapping[str, Record]:
+        """The records of the pauses in force, by service."""
+        rows = await self._run(lambda db: db.execute(self._sql["pauses"]).fetchall())
+        return {record.entry.service: record for record in self._records(rows) if pause_left(record) > 0}
 
     async def _records_of(self, query: str, arguments: Mapping[str, Any]) -> Sequence[Sequence[Record]]:
         def read(db: sqlite3.Connection) -> list[list[database.Row]]:

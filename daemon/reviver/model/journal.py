@@ -413,6 +413,15 @@ class Record:
     """Seconds from its writing to its reading; by the boot's own clock where both lie in one boot."""
 
 
+def pause_left(record: Record) -> float:
+    """
+    Seconds for which the pause that *record* tells of still holds; not positive if it is over.
+
+    By the record's age, not by the date: somebody who sets the clock neither lifts a pause nor makes it last for years.
+    """
+    return record.entry.until - record.at - record.age if isinstance(record.entry, ServicePaused) else 0.0
+
+
 class JournalError(Exception):
     """The journal can't be written or read; the text says what, why it matters, and what to do."""
 
@@ -451,8 +460,8 @@ class Journal(Protocol):
         """The demotions in force."""
         ...
 
-    async def pauses(self) -> Mapping[str, ServicePaused]:
-        """The pauses in force, by service."""
+    async def pauses(self) -> Mapping[str, Record]:
+        """The records of the pauses in force, by service."""
         ...
 
     async def frozen(self) -> DaemonFrozen | None:

@@ -53,8 +53,9 @@ async def restore(supervisor: Supervisor, journal: j.Journal) -> list[Resume]:
     supervisor.used(await _uses(journal, now=now))
     supervisor.consequences.restore(await journal.history_since(WINDOW), await journal.demotions())
     for name, pause in (await journal.pauses()).items():
-        if name in supervisor.watched:
-            supervisor.paused(supervisor.watched[name], pause)
+        if name in supervisor.watched and isinstance(pause.entry, j.ServicePaused):
+            until = supervisor.clock.wall() + j.pause_left(pause)  # by the date as it is set now
+            supervisor.paused(supervisor.watched[name], replace(pause.entry, until=until))
     await _remember_falls(supervisor, journal, now=now)
     frozen = await journal.frozen()
     if frozen is not None:

@@ -85,8 +85,8 @@ class Supervisor:
         self._teller = Teller(clock, redact)
         self._frozen: dict[str, str] = {}
         """Why everything is held, by who froze it."""
-        self._pauses: dict[str, j.ServicePaused] = {}
-        """The pause of each service, whether the settings name it or not."""
+        self._pauses: dict[str, tuple[j.ServicePaused, float]] = {}
+        """Each service's pause, and its end on the monotonic axis, whether the settings name it or not."""
         self._idle = anyio.Event()
         self._tasks: anyio.abc.TaskGroup
         self._add(services)
@@ -168,9 +168,10 @@ class Supervisor:
         self._add(fresh)
         for name in fresh:
             self._begin(self.watched[name])
-            pause = self._pauses.get(name)
-            if pause is not None and pause.until > self.clock.wall():  # it was here before
-                self.paused(self.watched[name], pause)
+            pause, ends_at = self._pauses.get(name, (None, 0.0))
+            left = ends_at - self.clock.monotonic()
+            if pause is not None and left > 0:  # it was here before
+                self.paused(self.watched[name], replace(pause, until=self.clock.wall() + left))
         self._emit(ServicesChanged(added=(), removed=tuple(removed)))
         self._look_at_all()
 
@@ -440,18 +441,27 @@ class Supervisor:
 
     async def pause(self, watched: Watched, *, by: str, reason: str, seconds: float) -> None:
         """Keep hands off the service; raises ``JournalError`` if the journal can't keep it."""
-        until = self.clock.wall() + seconds
+        until, resumed = self.clock.wall() + seconds, watched.resumed
         pause = j.ServicePaused(
             service=watched.name, incident=watched.incident, by=by, reason=self.redact(reason), until=until
         )
-        await self.scribe.commit(pause)
-        self.paused(watched, pause)
+        # An earlier pause must not end while this one is written: the journal would read as if nothing were paused.
+        self._schedule.drop(("unpause", watched.name))
+        try:
+            await self.scribe.commit(pause)
+        except j.JournalError:
+            if watched.pause is not None:
+                self._schedule.put(("unpause", watched.name), self._pauses[watched.name][1])
+            raise
+        if watched.resumed == resumed:  # else somebody took it back meanwhile, and the journal says so
+            self.paused(watched, pause)
 
     def paused(self, watched: Watched, pause: j.ServicePaused) -> None:
         """Let the pause that stands in the journal hold."""
         now = self.clock.monotonic()
-        watched.pause = self._pauses[watched.name] = pause
-        self._schedule.put(("unpause", watched.name), now + max(0.0, pause.until - self.clock.wall()))
+        ends_at = now + max(0.0, pause.until - self.clock.wall())
+        watched.pause, self._pauses[watched.name] = pause, (pause, ends_at)
+        self._schedule.put(("unpause", watched.name), ends_at)
         self._believe(watched, decide.on_pause(watched.state, now=now))
 
     def resume(self, watched: Watched, *, by: str) -> None:
@@ -459,6 +469,7 @@ class Supervisor:
         self.scribe.record(j.ServiceResumed(service=watched.name, incident=watched.incident, by=by))
         self._schedule.drop(("unpause", watched.name))
         watched.pause = None
+        watched.resumed += 1
         self._pauses.pop(watched.name, None)
         self._believe(watched, decide.on_resume(watched.state, now=self.clock.monotonic()))
         self.wake(watched, "resumed")

@@ -65,6 +65,8 @@ class Watched:
     samples: deque[Sample] = field(default_factory=lambda: deque(maxlen=SAMPLES_KEPT))
     """The latest answers since it began to fail, for people."""
     pause: ServicePaused | None = None
+    resumed: int = 0
+    """How often a pause of it was ended."""
     removed: bool = False
     """Whether the settings no longer name it; it goes when its attempt has ended."""
 

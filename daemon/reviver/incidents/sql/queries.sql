@@ -20,7 +20,8 @@ INSERT OR REPLACE INTO pauses (service, by, reason, until) VALUES (?, ?, ?, ?);
 DELETE FROM pauses WHERE service = ?;
 
 -- name: pauses
-SELECT service, by, reason, until FROM pauses WHERE until > ?;
+SELECT e.type, e.service, e.incident, e.at, e.boot_id, e.boot_s, e.body FROM pauses AS p
+  JOIN entries AS e ON e.id = (SELECT max(id) FROM entries WHERE type = 'service_paused' AND service = p.service);
 
 -- name: latest_freeze
 SELECT type, service, incident, at, boot_id, boot_s, body FROM entries
