@@ -71,7 +71,7 @@ def _attempts(scene: Scene, incident: Incident) -> Iterator[str]:
 
 def _effects(scene: Scene, world: World, records: Sequence[j.Record]) -> Iterator[str]:
     entries = [record.entry for record in records]
-    orders = sum(isinstance(entry, j.RecoveryOrdered) for entry in entries)
+    orders = sum(isinstance(entry, j.ApprovalGiven | j.RecoveryOrdered) for entry in entries)
     pids = {str(e.note["pid"]): str(e.attempt) for e in entries if isinstance(e, j.StepNoted) and "pid" in e.note}
     effects = world.effects()
     for action in scene.steps(world):

@@ -10,6 +10,7 @@ import asyncio
 import selectors
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -30,7 +31,8 @@ from reviver.supervisor.supervisor import Supervisor
 from .scenes import RECOVERED, Scene
 from .world import World
 
-APART = 1000.0  # virtual seconds from the start of one life to that of the next
+THEIRS = "handed over to people"
+APART = 100.0  # virtual seconds from the start of one life to that of the next
 WITHIN = 400.0  # virtual seconds until a life must have come to rest
 REST = 3.0  # virtual seconds for which it must stay so
 PEOPLE_AFTER = 6.0  # virtual seconds until people do what they are asked for
@@ -169,22 +171,18 @@ class _Life:
         view = self._control.health()[name]
         if view.health == "up" and not view.incident:
             return True
-        return self._scene.ends != RECOVERED and view.held.startswith("handed over to people") and not view.attempt
+        return self._scene.ends != RECOVERED and view.held.startswith(THEIRS) and not view.attempt
 
     async def _people(self) -> None:
         """They bring what they are asked for: an approval, or a proof."""
         while True:
             await anyio.sleep(1.0)
-            for name, view in self._control.health().items():
-                if self._scene.approve and "waits for a person" in view.held and not view.attempt:
-                    await anyio.sleep(1.0)
-                    try:
-                        await self._control.recover(name, by="ann", strategy=None, dry_run=False)
-                    except ControlRefused:
-                        continue
-                if self._scene.proof and view.held.startswith("handed over"):
-                    await anyio.sleep(PEOPLE_AFTER)
-                    self._world.proof.touch()
+            for asked in self._control.approvals():
+                with suppress(ControlRefused):
+                    await self._control.approve(asked.service, by="ann", token=asked.token)
+            if self._scene.proof and any(view.held.startswith(THEIRS) for view in self._control.health().values()):
+                await anyio.sleep(PEOPLE_AFTER)
+                self._world.proof.touch()
 
 
 async def _no_reload() -> None:
