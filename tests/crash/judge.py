@@ -11,6 +11,7 @@ from pathlib import Path
 
 import anyio
 
+from reviver.actions.command import Command
 from reviver.incidents.journal import SqliteJournal
 from reviver.model import journal as j
 from reviver.model.actions import Effect
@@ -42,7 +43,7 @@ async def _judged(scene: Scene, world: World) -> tuple[list[str], bool]:
         *_attempts(scene, incident),
         *_effects(scene, world, found[0]),
         *_integrity(world),
-        *_orphans(world),
+        *(_orphans(world) if any(isinstance(action, Command) for action in scene.steps(world)) else ()),
     ]
     return wrongs, incident.state is IncidentState.ESCALATED
 

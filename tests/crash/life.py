@@ -180,7 +180,7 @@ class _Life:
             for asked in self._control.approvals():
                 with suppress(ControlRefused):
                     await self._control.approve(asked.service, by="ann", token=asked.token)
-            if self._scene.proof and any(view.held.startswith(THEIRS) for view in self._control.health().values()):
+            if self._scene.proof and self._world.has("incident_escalated"):
                 await anyio.sleep(PEOPLE_AFTER)
                 self._world.proof.touch()
 

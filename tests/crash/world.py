@@ -72,9 +72,9 @@ class World:
         row = self._ask(UNDER_WAY)
         return str(json.loads(str(row[0]))["attempt"]) if row else BLIND
 
-    def has_recovered(self) -> bool:
-        """Whether the journal on disk tells of a recovery."""
-        return self._ask("SELECT 1 FROM entries WHERE type = 'incident_recovered' LIMIT 1") is not None
+    def has(self, entry: str) -> bool:
+        """Whether the journal on disk has an entry of this type."""
+        return self._ask(f"SELECT 1 FROM entries WHERE type = '{entry}' LIMIT 1") is not None  # noqa: S608  our words
 
     def state(self) -> str:
         """What of it outlives the daemon: how far the journal has come, and the effects."""
@@ -166,6 +166,6 @@ class Counted:
 
     def missing(self) -> list[str]:
         """The names of what it misses."""
-        times = 2 if self.relapses and self.world.has_recovered() else 1
+        times = 2 if self.relapses and self.world.has("incident_recovered") else 1
         missing = [name for name, count in self.needs.items() if self.world.count(name) < count * times]
         return [*missing, "proof"] if self.proof and not self.world.proof.exists() else missing
