@@ -3,7 +3,9 @@
 import argparse
 import sys
 import time
+from dataclasses import replace
 
+from .bugs import BUGS
 from .explore import Found, Plan, explore
 from .scenes import SCENES
 
@@ -18,6 +20,7 @@ def main() -> int:
     parser.add_argument("--sigkills", type=int, default=100, help="SIGKILLs at random moments, per scene")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--bugs", action="store_true", help="plant bugs instead, and see that each is found")
     chosen = parser.parse_args()
     plan = Plan(
         stride=chosen.stride,
@@ -26,6 +29,8 @@ def main() -> int:
         seed=chosen.seed,
         jobs=chosen.jobs,
     )
+    if chosen.bugs:
+        return found_bugs(replace(plan, enough=1))
     began, all_found = time.monotonic(), []
     print(f"{HEADER}\n{'| --- ' * HEADER.count(' | ')}| --- |", flush=True)
     for name in chosen.scenes or SCENES:
@@ -34,8 +39,21 @@ def main() -> int:
         print(row(found), flush=True)
         for wrong in found.wrongs:
             print(f"  {wrong}", file=sys.stderr)
-    print(totals(all_found, seconds=time.monotonic() - began))
+    print(totals(all_found, seconds=time.monotonic() - began), flush=True)
     return 1 if any(found.violations for found in all_found) else 0
+
+
+def found_bugs(plan: Plan) -> int:
+    """Print which kill found each bug."""
+    print("| bug | scene | found by | which said |\n| --- | --- | --- | --- |", flush=True)
+    missed = 0
+    for bug in BUGS.values():
+        found = explore(SCENES[bug.scene], plan, plant=bug.plant)
+        by = f"kill {found.kills} of {found.points:,}" if found.kills else "a life that nobody kills"
+        said = found.wrongs[0].partition(": ")[2] if found.wrongs else ""
+        print(f"| {bug.wrong} | {bug.scene} | {by if said else '**nothing**'} | {said} |", flush=True)
+        missed += not found.violations
+    return 1 if missed else 0
 
 
 def row(found: Found) -> str:

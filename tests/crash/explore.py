@@ -19,7 +19,6 @@ from .world import World
 
 MEMORY = Path("/dev/shm")  # a process's death loses nothing that was written; that disks keep it is another test
 TOLD = 5  # wrongs that are kept
-ENOUGH = 20  # violations after which a worker needs no more
 
 
 @dataclass(kw_only=True)
@@ -67,6 +66,8 @@ class Plan:
     sigkills: int = 0
     seed: int = 0
     jobs: int = 1
+    enough: int = 20
+    """Violations after which a worker needs no more."""
 
 
 Story = Callable[[Found, World], None]
@@ -83,7 +84,7 @@ def explore(scene: Scene, plan: Plan, *, plant: Plant = sound) -> Found:
         return found
     first = 1 + plan.seed % plan.stride
     _share(found, [_killed_at(scene, plant, point) for point in range(first, found.points + 1, plan.stride)], plan)
-    if plan.second_stride:
+    if plan.second_stride and found.violations < plan.enough:
         _share(found, [story for left in found.left.values() for story in _again(scene, plant, left, plan)], plan)
     dice = random.Random(plan.seed)
     moments = [dice.uniform(0.0, seconds) for _ in range(plan.sigkills)]
@@ -169,21 +170,21 @@ def _told(story: Story, found: Found) -> None:
 
 def _share(found: Found, stories: Sequence[Story], plan: Plan) -> None:
     """Let workers play *stories*."""
-    readers = [_worker(found.scene, stories[number :: plan.jobs]) for number in range(plan.jobs)]
+    readers = [_worker(found.scene, stories[number :: plan.jobs], plan.enough) for number in range(plan.jobs)]
     for reader in readers:
         with os.fdopen(reader) as pipe:
             found.add(Found(**json.load(pipe)))
         os.wait()
 
 
-def _worker(scene: str, stories: Sequence[Story]) -> int:
+def _worker(scene: str, stories: Sequence[Story], enough: int) -> int:
     """Play *stories* in a process of its own; returns where its findings can be read."""
     mine, its = os.pipe()
     if os.fork() == 0:
         os.close(mine)
         found = Found(scene=scene)
         for story in stories:
-            if found.violations < ENOUGH:
+            if found.violations < enough:
                 _told(story, found)
         with os.fdopen(its, "w") as pipe:
             json.dump(asdict(found), pipe)

@@ -21,6 +21,8 @@ from types import CodeType, FrameType
 from typing import Any
 
 import reviver
+from reviver.clients import program
+from reviver.incidents import database
 
 from .judge import judged
 from .life import live
@@ -32,7 +34,9 @@ KILLED = 137
 HUNG_AFTER = 60.0  # seconds of real time; no life takes more than a second
 
 _ROOT = Path(reviver.__file__).parent
-_CHANGES = {("database.py", "in_transaction"), ("world.py", "add"), ("program.py", "__call__"), ("program.py", "begin")}
+_CHANGES = {
+    code.__code__ for code in (database.in_transaction, program._Start.__call__, program._Child.begin, World.add)
+}
 _TRACED = (*(str(_ROOT / room) for room in ROOMS), str(Path(__file__).with_name("world.py")))
 
 Tracer = Callable[[FrameType, str, Any], Any]
@@ -69,7 +73,7 @@ class Points:
     def _tracer(self, code: CodeType) -> Tracer | None:
         if not code.co_filename.startswith(_TRACED):
             return None
-        return self._changing if (Path(code.co_filename).name, code.co_name) in _CHANGES else self._stepped
+        return self._changing if code in _CHANGES else self._stepped
 
     def _stepped(self, frame: FrameType, event: str, arg: Any) -> Tracer:
         if event == "line":

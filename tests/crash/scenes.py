@@ -101,6 +101,12 @@ SCENES = {
             needs={"flush": 99},
         ),
         Scene(
+            name="destructive-unknown-in-vain",
+            ends=THEIRS,
+            steps=doing(deed("flush", DESTRUCTIVE)),
+            needs={"flush": 99},
+        ),
+        Scene(
             name="two-steps",
             ends=RECOVERED,
             steps=doing(deed("stop", REVERSIBLE, can_tell=True), deed("flush", DESTRUCTIVE, can_tell=True)),

@@ -117,7 +117,6 @@ class Deed:
     async def run(self, context: ActionContext) -> Mapping[str, JsonValue]:
         if self.can_tell:
             await context.note({"before": self.world.count(self.name)})
-        await anyio.sleep(0.01)
         self.world.add(self.name)
         await anyio.sleep(0.01)
         count = self.world.count(self.name)
