@@ -34,6 +34,10 @@ bench: $(VENV)/.dev ## the benchmarks (BENCH_ARGS=...)
 	scripts/packages bench
 	$(BIN)/python -m bench $(BENCH_ARGS)
 
+crashpoints: $(VENV)/.dev ## kills the daemon at every line that acts or remembers; an hour (CRASH_ARGS=...)
+	PYTHONPATH=tests $(BIN)/python -m crash $(CRASH_ARGS)
+	PYTHONPATH=tests $(BIN)/python -m crash --bugs --stride 29
+
 clean: ## removes what the other targets made
 	rm -rf $(VENV) dist build .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
@@ -49,4 +53,4 @@ $(VENV)/.dev: pyproject.toml requirements/dev.txt
 	touch $@
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fmt bench clean packages
+.PHONY: help demo test lint fmt bench crashpoints clean packages

@@ -9,7 +9,7 @@ time stands still, or goes on as real time does, while one of them is at work.
 import asyncio
 import selectors
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -20,7 +20,7 @@ import anyio.to_thread
 from reviver.incidents.journal import SqliteJournal
 from reviver.incidents.scribe import Scribe
 from reviver.model.control import ControlRefused
-from reviver.model.events import Event
+from reviver.model.events import Event, HealthChanged
 from reviver.model.journal import IncidentRecovered, JournalError
 from reviver.model.secrets import Redactor
 from reviver.recovery.run import Recovery
@@ -104,16 +104,22 @@ def _count_threads(loop: Loop) -> Callable[[], None]:
     return undo
 
 
-def live(scene: Scene, world: World, *, number: int) -> list[str]:
-    """The daemon's *number*-th life, until it has come to rest and is stopped; returns what it did that it must not."""
-    return anyio.run(
-        partial(_Life(scene, world).live), backend_options={"loop_factory": partial(Loop, number * APART)}
-    )
+def live(scene: Scene, world: World, *, number: int, within: float = WITHIN) -> list[str]:
+    """
+    The daemon's *number*-th life, until it has come to rest and is stopped; returns what it did that it must not.
+
+    It must come to rest *within* so many virtual seconds. If the journal can't be read at its start, it watches for all
+    of them, and what an operator reads is returned, too.
+    """
+    life = _Life(scene, world)
+    loop = partial(Loop, number * APART)
+    return anyio.run(partial(life.live, within=within), backend_options={"loop_factory": loop})
 
 
 class _Life:
     def __init__(self, scene: Scene, world: World) -> None:
         self._scene, self._world = scene, world
+        self._heard: list[Event] = []
         self._wrongs: list[str] = []
         clock, redact = Clock(), Redactor()
         self._journal = SqliteJournal(world.journal, clock)
@@ -130,42 +136,54 @@ class _Life:
         )
         self._control = SupervisorControl(self._supervisor, _no_reload)
 
-    async def live(self) -> list[str]:
+    async def live(self, *, within: float) -> list[str]:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, Loop)
         undo = _count_threads(loop)
         try:
-            await self._journal.open()
-            resumes = await restore(self._supervisor, self._journal)
+            resumes = await self._remember()
             async with anyio.create_task_group() as root:
                 await root.start(self._supervisor.run)
-                for resume in resumes:
+                for resume in resumes or ():
                     resume()
                 root.start_soon(self._people)
-                await self._until_rest()
+                await (self._watch(within) if resumes is None else self._until_rest(within))
                 await self._supervisor.drain(within=15.0)
                 root.cancel_scope.cancel()
             await self._scribe.finish()
             await self._journal.aclose()
-        except JournalError as error:
-            self._wrongs.append(f"the journal can't be used: {error}")
         finally:
             undo()
         return self._wrongs
 
+    async def _remember(self) -> Sequence[Callable[[], None]] | None:
+        try:
+            await self._journal.open()
+            return await restore(self._supervisor, self._journal)
+        except JournalError as error:
+            self._wrongs.append(str(error))
+            self._scribe.close_off(str(error))
+            return None
+
     def _told(self, event: Event) -> None:
+        self._heard.append(event)
         if isinstance(event, IncidentRecovered) and not self._scene.well(self._world):
             self._wrongs.append("said to be recovered, and is not")
 
-    async def _until_rest(self) -> None:
+    async def _watch(self, within: float) -> None:
+        await anyio.sleep(within)
+        if not any(isinstance(event, HealthChanged) and event.new == "down" for event in self._heard):
+            self._wrongs.append("without a journal it does not tell that the service is down")
+
+    async def _until_rest(self, within: float) -> None:
         rested = 0.0
-        with anyio.move_on_after(WITHIN) as patience:
+        with anyio.move_on_after(within) as patience:
             while rested < REST:
                 await anyio.sleep(1.0)
                 rested = rested + 1.0 if all(map(self._rests, self._control.health())) else 0.0
         if patience.cancelled_caught:
             views = {name: (view.health, view.held) for name, view in self._control.health().items()}
-            self._wrongs.append(f"forgotten: after {WITHIN:g} s neither recovered nor handed over: {views}")
+            self._wrongs.append(f"forgotten: after {within:g} s neither recovered nor handed over: {views}")
 
     def _rests(self, name: str) -> bool:
         view = self._control.health()[name]

@@ -25,7 +25,7 @@ from reviver.clients import program
 from reviver.incidents import database
 
 from .judge import judged
-from .life import live
+from .life import WITHIN, live
 from .scenes import Scene
 from .world import World
 
@@ -127,6 +127,7 @@ def life(
     kill_after: float | None = None,
     trace: bool = False,
     last: bool = False,
+    within: float = WITHIN,
     plant: Plant = sound,
 ) -> Lived:
     """
@@ -139,13 +140,19 @@ def life(
         points = Points(kill_at)
         if trace or kill_at is not None:
             points.install()
-        wrongs = live(scene, world, number=number)
+        wrongs = live(scene, world, number=number, within=within)
         points.remove()
         people = False
         if last:
             found, people = judged(scene, world, lives=number + 1)
             wrongs += found
-        return {"points": points.seen, "events": points.events, "lines": len(points.lines), "wrongs": tuple(wrongs), "people": people}
+        return {
+            "points": points.seen,
+            "events": points.events,
+            "lines": len(points.lines),
+            "wrongs": tuple(wrongs),
+            "people": people,
+        }
 
     return forked(work, kill_after=kill_after)
 

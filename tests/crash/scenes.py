@@ -38,7 +38,9 @@ class Scene:
         strategy = Strategy(
             name="do",
             faults=frozenset({FaultKind.UNREACHABLE}),
-            steps=tuple(Step(kind=f"step.{n}", action=action, timeout=30.0) for n, action in enumerate(self.steps(world))),
+            steps=tuple(
+                Step(kind=f"step.{n}", action=action, timeout=30.0) for n, action in enumerate(self.steps(world))
+            ),
             after=0.0,
             attempts=self.attempts,
             backoff=QUICK,
