@@ -47,6 +47,10 @@ simulate: $(VENV)/.dev ## whole lives of the daemon against its promises (SEEDS=
 planted: $(VENV)/.dev ## bugs planted in a copy of the daemon, and which of them the simulation finds (SEEDS=100)
 	PYTHONPATH=tests $(BIN)/python -m simulation.planted --seeds $(SEEDS) $(PLANTED_ARGS)
 
+crashpoints: $(VENV)/.dev ## kills the daemon at every line that acts or remembers; an hour (CRASH_ARGS=...)
+	PYTHONPATH=tests $(BIN)/python -m crash $(CRASH_ARGS)
+	PYTHONPATH=tests $(BIN)/python -m crash --bugs --stride 29
+
 clean: ## removes what the other targets made
 	rm -rf $(VENV) dist build .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
@@ -62,4 +66,4 @@ $(VENV)/.dev: pyproject.toml requirements/dev.txt
 	touch $@
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fmt bench fuzz simulate planted clean packages
+.PHONY: help demo test lint fmt bench fuzz simulate planted crashpoints clean packages

@@ -534,6 +534,45 @@ async def test_what_is_not_proven_stays_so_after_a_restart() -> None:
 
 
 @virtual
+async def test_killed_while_it_looks_for_the_proof_it_is_not_taken_for_proven() -> None:
+    stage, db, rows = Stage(), Target(), Target("rows")
+    db.becomes(ILL)
+    rows.becomes(FaultKind.BAD_BODY)
+    db_service = service(db, strategy(heals(db), verify=[rows]))
+    async with stage.killed_life(db_service):
+        await until(lambda: len(stage.of(j.AttemptStarted)) == 2)
+    async with stage.life(db_service):
+        await anyio.sleep(120)
+        assert "incident_recovered" not in stage.entries
+        assert stage.entries.count("incident_escalated") == 1  # once told is told
+        rows.becomes(None)
+        await settled(stage)
+        assert stage.entries[-1] == "incident_recovered"
+    numbers = [each.attempt for each in stage.of(j.AttemptStarted)]
+    assert numbers == [each.attempt for each in stage.of(j.AttemptEnded)]
+
+
+@virtual
+async def test_what_is_not_proven_stays_so_after_another_attempt_and_a_restart() -> None:
+    stage, db, rows = Stage(), Target(), Target("rows")
+    db.becomes(ILL)
+    rows.becomes(FaultKind.BAD_BODY)
+    gentle = strategy(heals(db), name="gentle", attempts=1, verify=[rows])
+    harsh = strategy(Act(error="no"), name="harsh", attempts=1)
+    db_service = service(db, gentle, harsh)
+    async with stage.killed_life(db_service):
+        await settled(stage)
+        db.becomes(ILL)
+        await until(lambda: any(each.strategy == "harsh" for each in stage.of(j.AttemptEnded)))
+    db.becomes(None)
+    async with stage.life(db_service):
+        await anyio.sleep(120)
+        assert "incident_recovered" not in stage.entries
+        rows.becomes(None)
+        await until(lambda: "incident_recovered" in stage.entries)
+
+
+@virtual
 async def test_a_fault_that_was_told_of_is_not_told_again() -> None:
     stage, db = Stage(), Target()
     db.becomes(ILL)

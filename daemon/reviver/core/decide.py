@@ -249,14 +249,14 @@ def on_attempt_ended(
     trouble = replace(trouble, unproven=strategy if result.unproven else trouble.unproven)
     if outcome is Outcome.UNCLEAR:
         if result.unproven:  # told by the same words
-            trouble = replace(trouble, handed_over=trouble.handed_over | {_UNPROVEN})
+            trouble = replace(trouble, handed_over=trouble.handed_over | {UNPROVEN})
         state = replace(state, belief=belief, trouble=trouble)
         return _escalate(state, trouble, "", result.message, now=now, stop=Stop.UNCLEAR)
     not_before = now + _retry_in(service, trouble.ladder, strategy, outcome, random)
     trouble = replace(trouble, ladder=replace(trouble.ladder, not_before=not_before))
     state = replace(state, belief=belief, trouble=trouble)
-    if result.unproven and _UNPROVEN not in trouble.handed_over:
-        return _escalate(state, trouble, _UNPROVEN, result.message, now=now)
+    if result.unproven and UNPROVEN not in trouble.handed_over:
+        return _escalate(state, trouble, UNPROVEN, result.message, now=now)
     return consider(state, service, situation, now=now)
 
 
@@ -531,7 +531,7 @@ def _approval(
 _FLAPS = "flaps"
 _THEIRS = "handed over to people: {}"
 _WAVERS = "wavers"
-_UNPROVEN = "unproven"
+UNPROVEN = "unproven"
 
 
 def _wavering(state: State, trouble: Trouble, service: Service, *, now: float) -> Decision:

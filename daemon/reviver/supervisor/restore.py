@@ -84,7 +84,6 @@ async def _uses(journal: j.Journal, *, now: float) -> list[Use]:
 
 
 def _restored(supervisor: Supervisor, watched: Watched, incident: Incident, *, now: float) -> list[Resume]:
-    last = incident.attempts[-1] if incident.attempts else None
     flying, asked = _in_flight(incident), incident.approval
     strategy = next((s for s in watched.service.strategies if flying is not None and s.name == flying.strategy), None)
     trouble = decide.Trouble(
@@ -101,7 +100,7 @@ def _restored(supervisor: Supervisor, watched: Watched, incident: Incident, *, n
         cured_by=incident.recovered_by if incident.recovered_by != decide.ITSELF else "",
         approval=None if asked is None else decide.Asked(asked.strategy, now + asked.expires_in),
         observed=tuple((each.strategy, now - each.age) for each in incident.observed),
-        unproven=last.strategy if last is not None and last.unproven else "",
+        unproven=_unproven(incident),
     )
     if flying is None:
         supervisor.restored(watched, trouble=trouble, incident=incident.id, belief=None)
@@ -124,7 +123,15 @@ def _restored(supervisor: Supervisor, watched: Watched, incident: Incident, *, n
 def _in_flight(incident: Incident) -> AttemptRecord | None:
     """The attempt in whose middle the earlier life ended."""
     last = incident.attempts[-1] if incident.attempts else None
-    return last if last is not None and last.outcome is None and incident.state is IncidentState.OPEN else None
+    # One that only looks again leaves the incident with people.
+    open_still = incident.state in {IncidentState.OPEN, IncidentState.ESCALATED}
+    return last if last is not None and last.outcome is None and open_still else None
+
+
+def _unproven(incident: Incident) -> str:
+    """The strategy whose help is not proven yet, whatever was tried after it in the same fall."""
+    of_this_fall = (attempt for attempt in reversed(incident.attempts) if attempt.started_age <= incident.failing_age)
+    return next((attempt.strategy for attempt in of_this_fall if attempt.unproven), "")
 
 
 def _withdrawn(supervisor: Supervisor, incident: Incident) -> None:
@@ -165,7 +172,8 @@ def _handed_over(incident: Incident) -> frozenset[str]:
     """For what people were told, as far as it matters: of the latest fault, and of a stop."""
     if incident.state is not IncidentState.ESCALATED:
         return frozenset()
-    return frozenset({incident.fault.value, ""})
+    unproven = {decide.UNPROVEN} if _unproven(incident) else set()
+    return frozenset({incident.fault.value, "", *unproven})
 
 
 def _ladder(incident: Incident, service: Service, *, now: float) -> Ladder:
