@@ -593,3 +593,13 @@ def test_noted_faults_are_the_ones_believed() -> None:
     patient = down(replace(RESTART, after=1000.0)).answers(OTHER)
     [noted] = [command for command in patient.commands if isinstance(command, NoteFault)]
     assert noted.fault is patient.state.belief.fault
+
+
+def test_trying_the_ladder_again_from_its_start_keeps_the_pause_after_the_last_attempt() -> None:
+    slow = replace(RESTART, attempts=9, backoff=replace(RESTART.backoff, initial=300.0, max=300.0))
+    patient = down(slow, retry_after=60.0)
+    patient.state = replace(patient.state, trouble=replace(patient.trouble, escalated_at=patient.now))
+    ended = patient.ends(Outcome.FAILED, after=100.0).now
+    while len(patient.starts) < 2:
+        patient.answers(ILL)
+    assert patient.now >= ended + 300.0

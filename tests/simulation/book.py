@@ -158,6 +158,8 @@ class Book:
         """The newest incident of each service."""
         self.pauses: dict[str, tuple[float, float]] = {}
         """From when until when each service is paused, in elapsed seconds."""
+        self.demoted: set[tuple[str, str]] = set()
+        """Strategies that have lost trust, by their services."""
         self.replaced_at: dict[str, float] = {}
         self.reloaded_at = float("-inf")
         self.dated_at = float("-inf")

@@ -81,10 +81,16 @@ class Disk(MemoryJournal):
         self.die_told = ""
         """After an entry of which type the daemon is killed."""
         self.dead = False
+        self.writing = 0
+        """Writes under way."""
 
     async def append(self, *entries: j.Entry) -> None:
-        with anyio.CancelScope(shield=True):
-            await anyio.sleep(self.slow)
+        self.writing += 1
+        try:
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(self.slow)
+        finally:
+            self.writing -= 1
         if entries and self.die_in:
             self.die_in -= 1
             if self.die_in == 0:
@@ -374,8 +380,8 @@ class World:
         assert self.life is not None
         if not self._well():
             return "the world is ill"
-        if self.life.scribe.broken:
-            return "the journal is broken"
+        if self.life.scribe.broken or self.disk.writing:
+            return "the journal is broken or slow"
         if self.asking:
             return "a person waits for an answer"
         if self.life.frozen:
@@ -488,7 +494,7 @@ class World:
         first, last = service.strategies[0], book.latest.get(name)
         if any(now - at < service.cooldown + 60.0 for at in book.cured.values()):
             return False
-        if {first.mode, book.policy.mode} != {Mode.AUTO}:
+        if {first.mode, book.policy.mode} != {Mode.AUTO} or self.life.consequences.demoted(name):
             return False
         if any(each.state.belief.health is Health.PAUSED for each in self.life.watched.values()):
             return False

@@ -54,6 +54,23 @@ def _decided(promise: Promise) -> Promise:
     return asked
 
 
+# -------------------------------------------------------------------------------------------------------- the harm brake
+
+
+@at("strategy_demoted")
+def what_is_demoted_is_known(book: Book, entry: j.StrategyDemoted) -> str:
+    book.demoted.add((entry.service, entry.strategy))
+    return ""
+
+
+@at("attempt")
+@_decided
+def what_did_harm_acts_no_second_time_by_itself(book: Book, attempt: Attempt) -> str:
+    order = attempt.order
+    key = order.service.name, order.strategy.name
+    return f"{key[1]} of {key[0]} was demoted" if key in book.demoted else ""
+
+
 # ----------------------------------------------------------------------------------------- one at a time, written first
 
 

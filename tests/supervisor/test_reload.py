@@ -12,7 +12,7 @@ from fakes import Act, Life, Scripted, ScriptedProbe, Stage, Target, heals, serv
 from reviver.model import journal as j
 from reviver.model.checks import CheckContext
 from reviver.model.control import ControlRefused
-from reviver.model.events import Checked, ServicesChanged
+from reviver.model.events import Checked, HealthChanged, ServicesChanged
 from reviver.model.faults import FaultKind
 from reviver.model.services import DaemonPolicy, Mode, Service
 from reviver.supervisor.watched import Process
@@ -358,3 +358,18 @@ async def test_reloading_many_times_leaves_no_tasks_behind() -> None:
             reload(life, service(db, interval=1.0 + n))
             await anyio.sleep(0.5)
         assert len(life._tasks._tasks) <= tasks + 1  # type: ignore[attr-defined]
+
+
+@virtual
+async def test_an_answer_that_was_asked_of_the_old_target_counts_for_nothing_against_the_new_one() -> None:
+    stage, old, new = Stage(), Target(), Target()
+    async with stage.life(service(old, fall=2)) as life:
+        await until(lambda: life.health() == "up")
+        old.takes = 1.5
+        old.becomes(ILL)
+        await until(lambda: len(old.asked) == 2)
+        life.replace_services({"db": service(new, fall=2)}, life.policy)
+        await until(lambda: life.health() == "up")
+        await anyio.sleep(60)
+        assert life.watched["db"].state.belief.failing_since is None
+    assert [event.new.value for event in stage.recorder.of(HealthChanged)] == ["up", "unknown", "up"]

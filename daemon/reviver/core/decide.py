@@ -440,7 +440,7 @@ def _move(
         if now >= retry_at:
             trouble = replace(
                 trouble,
-                ladder=Ladder(),
+                ladder=Ladder(not_before=trouble.ladder.not_before),
                 stop=Stop.NONE,
                 handed_over=frozenset(),
                 escalated_at=None,

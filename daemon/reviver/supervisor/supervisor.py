@@ -263,7 +263,10 @@ class Supervisor:
 
     async def ask(self, watched: Watched, *, fresh: bool, late: float = 0.0, woken: bool = False) -> Sample:
         """Ask the service now, and believe what follows."""
+        asked = watched.service.check
         sample = await self._asker.ask(watched, fresh=fresh, late=late, woken=woken)
+        if watched.service.check != asked:  # new settings came meanwhile: it was another target that answered
+            return sample
         self._believe(watched, decide.on_answer(watched.state, sample, watched.service))
         return sample
 
