@@ -468,7 +468,10 @@ class Book:
         self.cases[entry.incident].withdrawn = True
 
     def escalated(self, entry: j.IncidentEscalated) -> None:
-        case = self.cases[entry.incident]
+        case, service = self.cases[entry.incident], self.services.get(entry.service)
+        waited = 0.0 if case.escalated_at is None else self.real - case.escalated_at
+        if service is not None and service.retry_after is not None and waited >= service.retry_after - 1.0:
+            case.since_reset.clear()  # the ladder was tried again from its start, and had nothing to offer
         case.escalated_at = self.real if self.prompt else self.real - 1000.0
         case.told[entry.reason] = self.life
 

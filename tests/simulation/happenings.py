@@ -365,6 +365,8 @@ class NetworkGoes(Happening):
         return cls(dice.seconds(), dice.random.random() < 0.6)
 
     async def happen(self, world: World) -> None:
+        if anyio.current_time() < world.network_back_at:
+            return  # it is gone already
         far = tuple(name for name, thing in world.things.items() if thing.host != "localhost")
         await Partition(far, self.seconds, hangs=not self.route).happen(world)
         world.uplink.route, world.uplink.answering = not self.route, False
@@ -540,8 +542,9 @@ class Pauses(Person):
         return cls(dice.name(), spread(dice.random, 5.0, 86400.0))
 
     async def ask(self, world: World) -> None:
+        said_at = anyio.current_time()  # it counts from then on, however long it takes to be written
         await world.control.pause([self.name], by="ann", reason="work", seconds=self.seconds)
-        world.book.paused(self.name, self.seconds)
+        world.book.paused(self.name, self.seconds - (anyio.current_time() - said_at))
 
 
 @happens(1)

@@ -54,7 +54,12 @@ def _decided(promise: Promise) -> Promise:
     return asked
 
 
-# -------------------------------------------------------------------------------------------------------- the harm brake
+def just_reloaded(book: Book) -> bool:
+    """Whether an answer or an attempt may still go by the settings before."""
+    return book.now - book.reloaded_at < 90.0
+
+
+# ------------------------------------------------------------------------------------------------------ the harm brake
 
 
 @at("strategy_demoted")
@@ -170,6 +175,8 @@ def latest_fault(book: Book, name: str) -> Fault | None:
 @_decided
 def never_on_less_than_fall_failures_in_a_row(book: Book, attempt: Attempt) -> str:
     service, strategy = attempt.order.service, attempt.order.strategy
+    if just_reloaded(book):
+        return ""
     seen = len(evidence(book, service, strategy))
     return (
         f"{seen} failures in a row that {strategy.name} answers, {service.fall} wanted" if seen < service.fall else ""
@@ -359,6 +366,8 @@ def backoff_is_never_shorter_than_its_floor(book: Book, attempt: Attempt) -> str
 @_decided
 def a_rung_has_so_many_attempts(book: Book, attempt: Attempt) -> str:
     case, strategy = book.cases.get(attempt.order.incident), attempt.order.strategy
+    if book.unsure_of_time:  # then the ladder may be tried again from its start
+        return ""
     made = 0 if case is None else case.since_reset[strategy.name]
     return f"{strategy.name} was tried {made} times, {strategy.attempts} allowed" if made >= strategy.attempts else ""
 
@@ -484,7 +493,7 @@ def a_pause_does_not_end_early(book: Book, entry: j.ServiceResumed) -> str:
 @at("incident_opened")
 def an_incident_is_opened_on_confirmed_failures(book: Book, entry: j.IncidentOpened) -> str:
     service = book.services.get(entry.service)
-    if service is None or not book.prompt:
+    if service is None or not book.prompt or just_reloaded(book):
         return ""
     failures = 0
     for answer in reversed(book.answers[entry.service]):
@@ -554,7 +563,7 @@ def _unseen(book: Book, name: str, rise: int, *, after: float) -> str:
 @at("incident_recovered")
 def an_incident_is_closed_when_it_is_proven(book: Book, entry: j.IncidentRecovered) -> str:
     service, case = book.services.get(entry.service), book.cases.get(entry.incident)
-    if service is None or case is None or not book.prompt:
+    if service is None or case is None or not book.prompt or just_reloaded(book):
         return ""
     told = _unseen(book, entry.service, service.rise, after=float("-inf"))
     if told:

@@ -89,3 +89,14 @@ async def test_after_a_recovery_the_next_attempt_waits_for_the_cool_down_even_ov
     async with stage.life(watched):
         await until(lambda: len(restart.runs) == 3)
     assert restart.runs[2] - second > 120.0
+
+
+@virtual
+async def test_the_cool_down_holds_for_the_next_incident_too() -> None:
+    stage, db = Stage(), Target()
+    restart = helping(db, 10.0)
+    async with stage.life(flapping(db, restart, falls=100, cooldown=120.0, stable=1.0)):
+        db.becomes(ILL, at=7.0)
+        await until(lambda: len(restart.runs) == 2)
+    assert len(stage.of(j.IncidentOpened)) == 2
+    assert restart.runs[1] - restart.runs[0] > 120.0

@@ -385,7 +385,9 @@ def _told(state: State, fault: Fault, service: Service, *, now: float) -> tuple[
     flaps = len(falls) >= service.flapping.falls
     state = replace(state, falls=falls)
     if trouble is None or trouble.recovered_at is None or (since - trouble.recovered_at > service.stable and not flaps):
-        trouble = Trouble(since=since, faults=frozenset({fault.kind}))
+        # The cool-down holds for whatever comes after the recovery, be it another incident.
+        ladder = Ladder() if trouble is None else Ladder(not_before=trouble.ladder.not_before)
+        trouble = Trouble(since=since, faults=frozenset({fault.kind}), ladder=ladder)
         return replace(state, trouble=trouble), trouble, (Open(fault, now - since, noticed_ago, again=False),)
     relapsed = Trouble(
         since=since,
