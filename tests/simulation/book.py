@@ -411,9 +411,10 @@ class Book:
         if result.unproven:
             case.unproven = order.strategy.name
         self._hold("ended", attempt)
+        again = attempt.key in self.ended  # its end had not been written when the daemon was killed
         self.ended.add(attempt.key)
         name = order.strategy.name
-        if result.outcome not in {"aborted", "healed", "left"}:
+        if not again and result.outcome not in {"aborted", "healed", "left"}:
             case.counted[name] += 1
             case.since_reset[name] += 1
         if result.outcome == "failed":
