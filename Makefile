@@ -34,8 +34,11 @@ bench: $(VENV)/.dev ## the benchmarks, or some: BENCH_ARGS="cost revive lateness
 	scripts/packages bench
 	$(BIN)/python -m bench $(BENCH_ARGS)
 
+mutate: $(VENV)/.dev ## what the tests notice of small changes to the code, of all or of some: MUTATE_ARGS="core recovery/run.py"
+	PYTHONPATH=tests nice -n 15 $(BIN)/python -m mutation $(MUTATE_ARGS)
+
 clean: ## removes what the other targets made
-	rm -rf $(VENV) dist build .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) dist build .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .mutation
 
 packages:
 	scripts/packages
@@ -49,4 +52,4 @@ $(VENV)/.dev: pyproject.toml requirements/dev.txt
 	touch $@
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fmt bench clean packages
+.PHONY: help demo test lint fmt bench mutate clean packages
