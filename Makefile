@@ -51,8 +51,11 @@ crashpoints: $(VENV)/.dev ## kills the daemon at every line that acts or remembe
 	PYTHONPATH=tests $(BIN)/python -m crash $(CRASH_ARGS)
 	PYTHONPATH=tests $(BIN)/python -m crash --bugs --stride 29
 
+mutate: $(VENV)/.dev ## what the tests notice of small changes to the code, of all or of some: MUTATE_ARGS="core recovery/run.py"
+	PYTHONPATH=tests nice -n 15 $(BIN)/python -m mutation $(MUTATE_ARGS)
+
 clean: ## removes what the other targets made
-	rm -rf $(VENV) dist build .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) dist build .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .mutation
 
 packages:
 	scripts/packages
@@ -66,4 +69,4 @@ $(VENV)/.dev: pyproject.toml requirements/dev.txt
 	touch $@
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fmt bench fuzz simulate planted crashpoints clean packages
+.PHONY: help demo test lint fmt bench fuzz simulate planted crashpoints mutate clean packages

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from fakes import Act, Target, service, strategy
-from reviver.core.guards import Held, Situation, Spent, hard_stop, may_act
+from reviver.core.guards import Held, Situation, Spent, hard_stop, lifted, may_act
 from reviver.model.services import Budget, DaemonPolicy, Mode, Strategy
 
 RESTART = strategy(Act())
@@ -76,8 +76,8 @@ def test_the_guards_are_told_in_this_order() -> None:
         {"used_here_at": {}},
         {"used_at": ()},
     ]
-    for lifted in lifts:
-        everything = replace(everything, **lifted)
+    for changes in lifts:
+        everything = replace(everything, **changes)
         order.append(guard(everything))
     assert order == [
         "stopping",
@@ -130,6 +130,25 @@ def test_a_held_dependency_is_told_by_name() -> None:
     held = barrier(replace(CALM, dependencies_down=("disk", "network")))
     assert isinstance(held, Held)
     assert held.reason == "disk, network are not up; db is looked at again once that is"
+
+
+def test_one_held_dependency_is_told_in_the_singular() -> None:
+    held = barrier(replace(CALM, dependencies_down=("disk",)))
+    assert isinstance(held, Held)
+    assert held.reason == "disk is not up; db is looked at again once that is"
+
+
+@pytest.mark.parametrize("ceiling", Mode)
+@pytest.mark.parametrize("mode", Mode)
+def test_lifting_the_observing_lifts_nothing_but_observing(mode: Mode, ceiling: Mode) -> None:
+    rung, situation = lifted(replace(RESTART, mode=mode), replace(CALM, policy=replace(POLICY, mode=ceiling)))
+    assert rung == replace(RESTART, mode=Mode.AUTO if mode is Mode.OBSERVE else mode)
+    assert situation.policy == replace(POLICY, mode=Mode.AUTO if ceiling is Mode.OBSERVE else ceiling)
+
+
+def test_lifting_the_observing_keeps_every_other_guard() -> None:
+    held = replace(CALM, policy=replace(POLICY, mode=Mode.OBSERVE), running=("api",), observer_suspect="cut off")
+    assert lifted(RESTART, held) == (RESTART, replace(held, policy=POLICY))
 
 
 def test_several_attempts_at_once_are_allowed_up_to_the_policy() -> None:
