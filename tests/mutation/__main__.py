@@ -10,7 +10,7 @@ from pathlib import Path
 import hypothesis
 
 from .edits import edits
-from .run import CODE, FAILED_TO_RUN, KILLED, SURVIVED, Change, Choice, attempt, measure
+from .run import CODE, FAILED_TO_RUN, KILLED, SURVIVED, TESTS, Change, Choice, attempt, measure
 
 ROOMS = ("core", "recovery", "supervisor", "model")
 WORDS = {SURVIVED: "survived", KILLED: "killed", FAILED_TO_RUN: "killed"}  # code that can't be imported is noticed
@@ -21,7 +21,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make mutate", description=__doc__)
     parser.add_argument("where", nargs="*", default=ROOMS, help="rooms, or files as in core/guards.py")
     parser.add_argument("--log", type=Path, default=Path(".mutation"), help="each change and its end, a line each")
+    parser.add_argument(
+        "--tests", action="append", help="only these tests, such as tests/core: sooner done, and stricter"
+    )
     args = parser.parse_args()
+    if args.tests:
+        TESTS[:] = args.tests
     hypothesis.settings.register_profile(
         "mutation",
         derandomize=True,
