@@ -57,6 +57,7 @@ log = logging.getLogger(__name__)
 FAILED, TRY_LATER, BAD_CONFIG = 1, 75, 78  # sysexits(3)
 STEP_GRACE = 15.0  # seconds that a running step may still take once reviver is told to stop
 JOURNAL_AGAIN = wait_random_exponential(multiplier=2.0, max=30.0)  # seconds between looks whether it can be read
+HEAD_EVERY, HEAD_WITHIN = 60.0, 5.0  # seconds (safety: P16)
 NAME_LOOKUPS = 64  # threads for getaddrinfo, so that some dead names don't stop the others' look-up
 
 
@@ -142,6 +143,7 @@ class Daemon:
         self._emit: Emit = Bus(
             [self._metrics.on_event, logs.subscriber(self._redact), self._status_changed, self._history.on_event]
         )
+        self._told_head = ""
         self._status_due = True
         self._living = anyio.CancelScope()
         self._scribe = Scribe(self._journal, self._emit)
@@ -169,6 +171,7 @@ class Daemon:
             async with anyio.create_task_group() as root:
                 await root.start(self._supervisor.run)
                 root.start_soon(self._history.run)
+                root.start_soon(self._tell_heads)
                 for resume in resumes or ():
                     resume()
                 problem = await self._listen(root)
@@ -185,6 +188,7 @@ class Daemon:
                 root.cancel_scope.cancel()
         await self._scribe.finish()
         await self._history.flush()
+        await self._tell_head()
         await self._journal.aclose()
         if problem:
             raise CannotStart(problem, code=FAILED)
@@ -209,6 +213,19 @@ class Daemon:
                 await self._journal.open()
                 await self._journal.unfinished()
         self._living.cancel()
+
+    async def _tell_heads(self) -> None:
+        """Have the log bear witness to the journal, so that nobody changes its past unseen."""
+        while True:
+            await anyio.sleep(HEAD_EVERY)
+            await self._tell_head()
+
+    async def _tell_head(self) -> None:
+        with suppress(JournalError, TimeoutError), anyio.fail_after(HEAD_WITHIN):
+            head = str(await self._journal.head() or "")
+            if head != self._told_head:
+                self._told_head = head
+                log.info("journal.head", extra={"head": head})
 
     async def _listen(self, root: anyio.abc.TaskGroup) -> str:
         """Answer over HTTP; returns why that can't be done, or nothing."""

@@ -15,6 +15,7 @@ from reviver import __version__
 
 from . import exits
 from .approve import approve, deny
+from .audit import audit
 from .check import check
 from .completion import completion
 from .demo import demo
@@ -50,6 +51,7 @@ COMMANDS: Final[Sequence[Command]] = (
     trust,
     promote,
     check,
+    audit,
     validate,
     replay,
     schema,
