@@ -519,6 +519,7 @@ class Book:
         """The daemon told an event: from a pause's end on, it judges a service afresh."""
         if isinstance(event, HealthChanged):
             self.note(f"{event.service} is believed {event.new.value}")
+            self._hold("believed", event)
             if event.old is Health.PAUSED:
                 self.answers[event.service].clear()
 

@@ -63,6 +63,8 @@ class Happening:
 
     illness: ClassVar[bool] = False
     """Whether an episode may begin with it."""
+    sudden: ClassVar[bool] = True
+    """Whether it may happen in the middle of a write: it takes no time."""
 
     @classmethod
     def drawn(cls, dice: Dice) -> Self:
@@ -247,6 +249,51 @@ class FallTogether(Happening):
 
 @happens(2)
 @dataclass(frozen=True)
+class FallsAgainAndAgain(Happening):
+    """Each time it is brought back, it falls again before long."""
+
+    illness: ClassVar[bool] = True
+    name: str
+    times: int
+    every: float
+    kind: FaultKind
+
+    @classmethod
+    def drawn(cls, dice: Dice) -> Self:
+        return cls(dice.name(), dice.random.randrange(2, 7), spread(dice.random, 20.0, 400.0), dice.kind())
+
+    async def happen(self, world: World) -> None:
+        now = anyio.current_time()
+        for number in range(self.times):
+            since = now + number * self.every
+            ill = Ill(how=How.FAILS, kind=self.kind, since=since, until=since + 0.9 * self.every)
+            world.things[self.name].falls(ill)
+
+
+@happens(2)
+@dataclass(frozen=True)
+class RootFallsLater(Happening):
+    """A service falls, and while its recovery is waited for, so does one that it needs."""
+
+    illness: ClassVar[bool] = True
+    name: str
+    later: float
+    seconds: float
+
+    @classmethod
+    def drawn(cls, dice: Dice) -> Self:
+        needing = [name for name in dice.plan.names if dice.plan.needs[name]] or list(dice.plan.names)
+        return cls(dice.random.choice(needing), spread(dice.random, 2.0, 100.0), dice.seconds())
+
+    async def happen(self, world: World) -> None:
+        now = anyio.current_time()
+        for name, since in [(self.name, now), *((root, now + self.later) for root in world.plan.needs[self.name][:1])]:
+            ill = Ill(how=How.FAILS, kind=FaultKind.UNREACHABLE, since=since, until=since + self.seconds, hardness=9)
+            world.things[name].falls(ill)
+
+
+@happens(2)
+@dataclass(frozen=True)
 class Heals(Happening):
     """Whatever is wrong with it passes."""
 
@@ -268,6 +315,7 @@ class MustBeCured(Happening):
     strategy must come, in time; what else happens waits for it.
     """
 
+    sudden: ClassVar[bool] = False
     illness: ClassVar[bool] = True
     name: str
     certain: bool
@@ -288,6 +336,7 @@ class NobodyCanCure(Happening):
     told, in time; what else happens waits for it.
     """
 
+    sudden: ClassVar[bool] = False
     illness: ClassVar[bool] = True
     name: str
     kind: FaultKind
@@ -424,6 +473,7 @@ class Reload(Happening):
 class JournalFailsAt(Happening):
     """The disk is full just when the journal is to tell of something."""
 
+    sudden: ClassVar[bool] = False
     told: str
     seconds: float
 
@@ -475,20 +525,20 @@ class KillAtWrite(End):
         world.next_death = (self.seconds, self.reboots)
 
 
-@happens(3)
+@happens(2)
 @dataclass(frozen=True)
-class KillAfter(End):
-    """SIGKILL just after the journal has told of something."""
+class KillInDeed(End):
+    """SIGKILL in the middle of the next step, and perhaps again when it is taken up."""
 
-    told: str = ""
+    times: int = 1
 
     @classmethod
     def drawn(cls, dice: Dice) -> Self:
         end = super().drawn(dice)
-        return cls(min(end.seconds, 30.0), end.reboots, dice.random.choice(TELLING))
+        return cls(min(end.seconds, 60.0), end.reboots, dice.random.choice([1, 1, 2]))
 
     async def happen(self, world: World) -> None:
-        world.disk.die_told = self.told
+        world.deadly = self.times
         world.next_death = (self.seconds, self.reboots)
 
 
@@ -584,17 +634,21 @@ class Approves(Person):
     """A person looks at what waits for approval, and approves it after a while; perhaps twice, perhaps too late."""
 
     after: float = 0.0
-    times: int = 1
+    again_after: float | None = None
 
     @classmethod
     def drawn(cls, dice: Dice) -> Self:
-        return cls(dice.name(), dice.random.choice([0.0, 5.0, 30.0, 900.0]), dice.random.choice([1, 1, 2]))
+        after, again_after = dice.random.choice([0.0, 5.0, 30.0, 900.0]), dice.random.choice([None, 0.0, 30.0, 120.0])
+        return cls(dice.name(), after, again_after)
 
     async def ask(self, world: World) -> None:
-        waiting = [view for view in world.control.approvals() if view.service == self.name]
+        tokens = [view.token for view in world.control.approvals() if view.service == self.name]
         await anyio.sleep(self.after)
-        for view in waiting * self.times:
-            await world.control.approve(self.name, by="ann", token=view.token)
+        for token in tokens:
+            await world.control.approve(self.name, by="ann", token=token)
+            if self.again_after is not None:
+                await anyio.sleep(self.again_after)
+                await world.control.approve(self.name, by="ann", token=token)
 
 
 @happens(1)
@@ -619,6 +673,27 @@ class Freezes(Person):
 
     async def happen(self, world: World) -> None:
         world.freeze(self.seconds)
+
+
+# --------------------------------------------------------------------------------------------- the worst moment
+
+
+@happens(8)
+@dataclass(frozen=True)
+class JustThen(Happening):
+    """Something happens just when the journal has told of something, and to the very service that it tells of."""
+
+    told: str
+    what: Happening
+
+    @classmethod
+    def drawn(cls, dice: Dice) -> Self:
+        fitting = [(weight, kind) for weight, kind in KNOWN if kind.sudden and kind.__name__ not in dice.plan.off]
+        kind = _one_of(dice.random, fitting) if fitting else Stall
+        return cls(dice.random.choice(TELLING), kind.drawn(dice))
+
+    async def happen(self, world: World) -> None:
+        world.just_then[self.told] = self.what
 
 
 # --------------------------------------------------------------------------------------------------------- story

@@ -169,10 +169,10 @@ class Catalogue:
             name=strategy,
             faults=frozenset({FaultKind.UNREACHABLE, *random.sample(KINDS, random.randrange(1, len(KINDS) + 1))}),
             steps=steps,
-            after=None if random.random() < 0.3 else random.choice([0.0, spread(random, 1.0, 120.0)]),
+            after=random.choice([None, 0.0, 0.0, spread(random, 1.0, 120.0)]),
             attempts=random.randrange(1, 4),
             backoff=Backoff(
-                initial=spread(random, 1.0, 60.0),
+                initial=spread(random, 1.0, 300.0),
                 factor=random.choice([1.0, 2.0, 3.0]),
                 max=spread(random, 30.0, 600.0),
                 jitter=random.choice(list(Jitter)),

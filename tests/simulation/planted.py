@@ -44,7 +44,7 @@ BUGS = (
     Bug("commit does not wait", "incidents/scribe.py", "            await batch.written.wait()\n", "            batch.written.set()\n"),
     Bug("what could not be written is taken as written", "incidents/scribe.py", "        if batch.error:\n            raise", "        if False:\n            raise"),
     Bug("broken journal ignored", GUARDS, "    if situation.journal_broken:", "    if False:"),
-    Bug("two attempts at once on one service", DECIDE, "    if trouble is not None and trouble.running:\n        raise Refused", "    if False:\n        raise Refused"),
+    Bug("an order is not looked at again once it is written", SUPERVISOR, "        state, start = self.ordered(watched, by=by, strategy=strategy)  # writing took a moment: look again\n        self._apply(watched, (state, (start,)))", "        self._apply(watched, (state, (start,)))"),
     Bug("at_once ignored", GUARDS, "len(situation.running) >= situation.policy.at_once", "len(situation.running) > situation.policy.at_once"),
     Bug("attempt number not raised", DECIDE, "    attempt = trouble.attempts + 1\n", "    attempt = max(1, trouble.attempts)\n"),
     Bug("destructive step repeated after a crash", RESUME, "effect is Effect.IDEMPOTENT or became", "became is Reconciled.UNKNOWN or became"),
@@ -61,7 +61,7 @@ BUGS = (
     Bug("certain evidence hastens what is destructive", LADDER, "        return max(dearest, DESTRUCTIVE_AFTER)", "        return CERTAIN_AFTER if certain else max(dearest, DESTRUCTIVE_AFTER)"),
     Bug("no look before a step", RUN, "SYMPTOM_FRESH = 2.0", "SYMPTOM_FRESH = 60.0"),
     Bug("an old plan is carried out", RUN, "PLAN_VALID = 60.0", "PLAN_VALID = 1e9"),
-    Bug("acts on a healed service", RUN, "        if result.healthy:\n            verified = await verify(order, clock=self._clock)\n", "        if False:\n            verified = await verify(order, clock=self._clock)\n"),
+    Bug("acts on a healed service", RUN, "        return await self._before_the_first(order, result)", "        return None"),
     Bug("dependencies ignored", AROUND, "        todo = list(watched.service.depends_on)", "        todo: list[str] = []"),
     Bug("only direct dependencies", AROUND, "                todo.extend(self._watched[name].service.depends_on)", "                pass"),
     Bug("what it needs is not asked before an attempt", RUN, "unmet = await order.patient.unmet_need() if order.by == REVIVER else None", "unmet = None"),
@@ -94,7 +94,6 @@ BUGS = (
     Bug("a daemon that only observes acts", GUARDS, "    if situation.policy.mode is Mode.OBSERVE:", "    if False:"),
     Bug("approve acts by itself", GUARDS, "    if Mode.APPROVE in modes:", "    if False:"),
     Bug("an old approval starts a new plan", SUPERVISOR, "if asked is None or not hmac.compare_digest(asked[1], token):", "if asked is None:"),
-    Bug("an approval that comes too late counts", DECIDE, "    if now >= trouble.approval.until:", "    if False:"),
     Bug("a freeze is ignored", GUARDS, "    if situation.frozen:", "    if False:"),
     Bug("a freeze is forgotten after a restart", RESTORE, "        supervisor.was_frozen(by=frozen.by, reason=frozen.reason)", "        pass"),
     Bug("a pause is forgotten after a restart", RESTORE, "        if name in supervisor.watched and isinstance(pause.entry, j.ServicePaused):\n", "        if False:\n"),
@@ -103,7 +102,7 @@ BUGS = (
     # to the end
     Bug("rise ignored", DECIDE, "        if belief.passes_in_row < service.rise:\n            return state, ()\n", ""),
     Bug("one pass is up", HEALTH, "Signal.ROSE if passes >= service.rise else", "Signal.ROSE if passes >= 1 else"),
-    Bug("verification skipped", RUN, "        verified = await verify(order, clock=self._clock)\n        self._scribe.record(", "        verified = Verified(passed=True, message=\"\", seconds=0.0)\n        self._scribe.record("),
+    Bug("verification skipped", RUN, "        outcome = Outcome.RECOVERED if verified.passed else Outcome.FAILED", "        outcome = Outcome.RECOVERED"),
     Bug("named verifications skipped", VERIFY, "            message = await _named(order)\n", '            message = ""\n'),
     Bug("closed though unproven", DECIDE, "        if trouble.unproven:\n            return _prove", "        if False:\n            return _prove"),
     Bug("suspicion never ends", "core/suspicion.py", "reason in doubts and now < doubts[reason].until)", "reason in doubts)"),
@@ -111,7 +110,6 @@ BUGS = (
     Bug("told again and again", DECIDE, "        handed_over=trouble.handed_over | {why},\n", ""),
     Bug("never handed over", DECIDE, "            return _handed_over(state, trouble, fault.kind, reason, now=now, retry_after=service.retry_after)", "            return state, ()"),
     Bug("an attempt in flight is not resumed", RESTORE, "    return [lambda: supervisor.go_on(watched, start, flying)]", "    return []"),
-    Bug("those who are held are not looked at again", SUPERVISOR, "            self._schedule.put((\"look\", other.name), now)\n            if trouble", "            if trouble"),
 )  # fmt: skip
 
 

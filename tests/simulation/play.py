@@ -12,7 +12,7 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any, ClassVar
 
@@ -39,7 +39,7 @@ from reviver.supervisor.watched import Watched
 from virtual import VirtualLoop, stall
 
 from .book import Book, Broken
-from .happenings import Story
+from .happenings import Happening, Story
 from .plan import Catalogue
 from .promises import waiting
 from .things import Deed, How, Ill, Outcome, Thing
@@ -78,8 +78,6 @@ class Disk(MemoryJournal):
         self.die_after = False
         self.fail_told, self.fail_for = "", 0.0
         """At an entry of which type the disk is full, and how long."""
-        self.die_told = ""
-        """After an entry of which type the daemon is killed."""
         self.dead = False
         self.writing = 0
         """Writes under way."""
@@ -114,8 +112,11 @@ class Disk(MemoryJournal):
         self.world.book.disk_failed = False
         for entry in entries:
             self.world.book.wrote(entry)
-        if any(entry.type == self.die_told for entry in entries):
-            self.world.die(*self.world.next_death)
+        for entry in entries:
+            sudden = self.world.just_then.pop(entry.type, None)
+            if sudden is not None:
+                await self.world.suddenly(sudden, entry.service)
+        if self.dead:
             await anyio.sleep_forever()
 
 
@@ -189,13 +190,24 @@ class World:
         self.death: Death | None = None
         self.next_death: tuple[float, bool] = (0.0, False)
         self.died = anyio.Event()
+        self.just_then: dict[str, Happening] = {}
+        """What happens as soon as the journal tells of something."""
+        self.deadly = 0
+        """In how many deeds from now on the daemon is killed."""
         self.random = Random(f"{plan.seed}/jitter")
         self.service_seconds = 0.0
 
     # --------------------------------------------------------------------------------------------- what it is made of
 
     def _deed(self, **what: Any) -> Deed:
-        return Deed(outcomes=self._outcome, neighbour=self._neighbour, killed=lambda: self.disk.dead, **what)
+        return Deed(
+            outcomes=self._outcome,
+            neighbour=self._neighbour,
+            killed=lambda: self.disk.dead,
+            strikes=self.strikes,
+            kill=self.killed_in_deed,
+            **what,
+        )
 
     def _outcome(self, deed: Deed) -> Outcome:
         if deed.thing.name in self.must_work:
@@ -278,7 +290,7 @@ class World:
         if self.death is not None:
             return
         self.death = Death(seconds, reboots, cleanly)
-        self.disk.die_in, self.disk.die_told = 0, ""
+        self._spare()
         if not cleanly:
             self.disk.dead = True
         self.died.set()
@@ -296,6 +308,31 @@ class World:
             self.book.frozen = False
             self.control.thaw(by="ann")
             self.book.note("thawed")
+
+    def _spare(self) -> None:
+        """Nothing that was arranged for a worst moment happens any more."""
+        self.disk.die_in, self.disk.fail_told, self.deadly = 0, "", 0
+        self.just_then.clear()
+
+    async def suddenly(self, what: Happening, service: str) -> None:
+        """What was arranged for this moment happens, to *service* if it is a matter of one."""
+        if service and hasattr(what, "name"):
+            what = replace(what, name=service)
+        self.book.note(f"*** just then: {what}")
+        await what.happen(self)
+
+    def strikes(self) -> bool:
+        """Whether the daemon is killed in the middle of the deed that begins."""
+        if self.deadly and self.death is None:
+            self.deadly -= 1
+            return True
+        return False
+
+    def killed_in_deed(self) -> None:
+        """It is, now."""
+        left = self.deadly
+        self.die(*self.next_death)
+        self.deadly = left
 
     def suspended(self, seconds: float) -> None:
         """The host slept."""
@@ -455,7 +492,7 @@ class World:
 
     async def _calm(self, within: float = 2 * QUIET_WITHIN) -> bool:
         """Wait until nothing is going on; false if the daemon's life ends before, or it stays restless."""
-        self.disk.die_in, self.disk.die_told, self.disk.fail_told = 0, "", ""
+        self._spare()
         end = anyio.current_time() + within
         while self.death is None and anyio.current_time() < end:
             self._disk_heals()
@@ -554,9 +591,10 @@ class World:
     async def _happy_end(self) -> None:
         """All is well for long, and nobody holds the daemon back: then all must be up, and every incident closed."""
         self.book.note("*** the happy end")
-        self.disk.die_in, self.disk.die_told, self.network_back_at = 0, "", 0.0
+        self._spare()
+        self.network_back_at = 0.0
         self.disk.error, self.disk.slow = "", 0.0
-        self.disk.die_in, self.disk.die_told, self.disk.fail_told = 0, "", ""
+        self._spare()
         self.disk.error, self.disk.slow = "", 0.0
         while self.asking and not self._dies():
             await anyio.sleep(1.0)

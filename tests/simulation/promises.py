@@ -13,7 +13,9 @@ from typing import Any
 
 from reviver.model import journal as j
 from reviver.model.actions import Effect
+from reviver.model.events import HealthChanged
 from reviver.model.faults import Fault
+from reviver.model.health import Health
 from reviver.model.services import Budget, Mode, Service, Strategy
 
 from .book import Answer, Attempt, Book, Use
@@ -278,8 +280,8 @@ def the_root_is_recovered_first(book: Book, deed: Deed) -> str:
     attempt = book.running[deed.thing.name]
     if not attempt.automatic or attempt.acted or (attempt.order.resume is not None and attempt.order.resume.steps):
         return ""
-    slack = FRESH + sum(book.services[name].timeout + 1.0 for name in _needed(book, deed.thing.name))
-    if any(ended > attempt.began_at - slack for _, ended in book.stalls):
+    slack = FRESH + 0.1
+    if any(ended > attempt.began_at - 60.0 for _, ended in book.stalls):
         return ""  # what it needs may have answered in time, and was not heard
     for name in _needed(book, deed.thing.name):
         since = book.things[name].steadily_ill_since(book.now)
@@ -394,7 +396,7 @@ def what_flaps_is_not_cured_the_same_way_again(book: Book, entry: j.IncidentReop
     service, case = book.services.get(entry.service), book.latest.get(entry.service)
     if service is None or case is None or not book.prompt or book.unsure_of_time:
         return ""
-    falls = sum(at > book.real - service.flapping.within + 1.0 for at in book.falls.get(entry.service, ()))
+    falls = 1 + sum(at > book.real - service.flapping.within + 1.0 for at in book.falls.get(entry.service, ()))
     book.flapping[entry.incident] = case.cured_by if falls >= service.flapping.falls else ""
     return ""
 
@@ -445,8 +447,10 @@ def what_a_person_has_paused_is_not_touched(book: Book, deed: Deed) -> str:
     return f"paused for {until - book.real:.1f} s more" if since + EPSILON < book.real < until - EPSILON else ""
 
 
-@at("effect")
-def who_observes_does_nothing(book: Book, deed: Deed) -> str:
+@at("effect", "attempt")
+def who_observes_does_nothing(book: Book, subject: Deed | Attempt) -> str:
+    if isinstance(subject, Attempt) and subject.order.resume is not None:
+        return ""
     return "the daemon only observes" if book.policy.mode is Mode.OBSERVE else ""
 
 
@@ -558,6 +562,14 @@ def _unseen(book: Book, name: str, rise: int, *, after: float) -> str:
     counted = [answer for answer in book.answers[name] if not (answer.fault and answer.void is not False)][-rise:]
     passed = sum(answer.passed and answer.asked_at >= after for answer in counted)
     return f"it passed {passed} times in a row, {rise} wanted" if passed < rise else ""
+
+
+@at("believed")
+def down_is_up_again_after_enough_passes(book: Book, event: HealthChanged) -> str:
+    service = book.services.get(event.service)
+    if service is None or event.old is not Health.DOWN or event.new is not Health.UP or just_reloaded(book):
+        return ""
+    return _unseen(book, event.service, service.rise, after=float("-inf"))
 
 
 @at("incident_recovered")

@@ -251,6 +251,7 @@ class Outcome(StrEnum):
     LATE = "works late"
     BREAKS_ANOTHER = "works and breaks a neighbour"
     HARMS = "harms"
+    HALF = "works as far as the check sees, and not for those who look closer"
 
 
 class Fate(StrEnum):
@@ -279,6 +280,9 @@ class Deed:
     neighbour: Callable[[Thing], Thing]
     killed: Callable[[], bool]
     """Whether the daemon is being killed at this moment."""
+    strikes: Callable[[], bool]
+    """Whether it will be in the middle of this run."""
+    kill: Callable[[], None]
     notes: bool = False
     runs: int = 0
     fate: Fate | None = None
@@ -308,6 +312,9 @@ class Deed:
                 await context.note({"run": self.runs})
             outcome = self.outcomes(self)
             try:
+                if self.strikes():
+                    await anyio.sleep(self.takes / 2)
+                    self.kill()
                 await anyio.sleep(math.inf if outcome is Outcome.HANGS else self.takes)
             except BaseException:
                 if self.killed():
@@ -351,6 +358,9 @@ class Deed:
                 thing.cured(self.rung)
                 other = self.neighbour(thing)
                 other.falls(Ill(how=How.FAILS, kind=FaultKind.UNREACHABLE, since=now, until=now + 600.0))
+            case Outcome.HALF:
+                thing.cured(self.rung)
+                thing.unproven_until = max(thing.unproven_until, now + 300.0)
             case Outcome.HARMS:
                 thing.falls(Ill(how=How.FAILS, kind=FaultKind.BAD_STATUS, since=now, until=now + 300.0, hardness=1))
             case _:
