@@ -317,7 +317,7 @@ class World:
     async def suddenly(self, what: Happening, service: str) -> None:
         """What was arranged for this moment happens, to *service* if it is a matter of one."""
         if service and hasattr(what, "name"):
-            what = replace(what, name=service)
+            what = replace(what, name=service)  # type: ignore[call-arg]
         self.book.note(f"*** just then: {what}")
         await what.happen(self)
 
