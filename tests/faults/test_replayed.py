@@ -23,6 +23,7 @@ WATCHING = """
     confirm = "100ms"
     fall = {fall}
     stable = "0s"
+    cooldown = "0s"
 
     [[services.cache.recovery]]
     name = "restart"

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import anyio
 
-from fakes import Answer, Life, Stage, Target, Written, service
+from fakes import Answer, Life, Recorder, Stage, Target, Written, service
 from reviver.incidents import database
 from reviver.incidents.history import HEALTHY, Begun, History
 from reviver.incidents.journal import _body
 from reviver.model import journal as j
-from reviver.model.events import Event
+from reviver.model.events import Event, Subscriber
 from reviver.model.faults import FaultKind
 from reviver.model.incidents import Incident
 from reviver.model.secrets import Redactor
@@ -36,30 +36,32 @@ class SameThread:
         database.in_transaction(self.db, work)
 
 
+class Telling(Recorder):
+    """Remembers, and tells another subscriber, too."""
+
+    also: Subscriber = staticmethod(lambda _event: None)
+
+    def __call__(self, event: Event) -> None:
+        super().__call__(event)
+        self.also(event)
+
+
 class RecordedStage(Stage):
     """A stage whose supervisors' answers are recorded in the journal's file at *path*."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        self.path = path
+        self.recorder: Telling = Telling()
         self._writer = SameThread(path)
 
     @asynccontextmanager
     async def recorded(self, *services: Service, policy: DaemonPolicy | None = None) -> AsyncIterator[Life]:
         """A life whose answers are recorded as long as the block lasts; then the journal's entries are put beside."""
         history = History(self._writer, self.clock)
-        recorder, tell = self.recorder, type(self.recorder).__call__
-
-        class Both(type(recorder)):  # type: ignore[misc]
-            def __call__(self, event: Event) -> None:
-                tell(self, event)
-                history.on_event(event)
-
-        recorder.__class__ = Both
+        self.recorder.also = history.on_event
         before = len(self.journal.written)
         async with self.life(*services, policy=policy) as life:
             yield life
-        recorder.__class__ = Both.__mro__[1]
         await history.flush()
         add = database.queries()["add_entry"]
         for w in self.journal.written[before:]:
