@@ -65,9 +65,9 @@ def _attempts(scene: Scene, incident: Incident) -> Iterator[str]:
     for attempt in incident.attempts:
         if attempt.outcome is None:
             yield f"attempt {attempt.attempt} has no end"
-    acted = sum(attempt.by == REVIVER and bool(attempt.steps) for attempt in incident.attempts)
-    if acted > scene.attempts:
-        yield f"{acted} attempts instead of {scene.attempts}"
+    acted = Counter(attempt.strategy for attempt in incident.attempts if attempt.by == REVIVER and attempt.steps)
+    if max(acted.values(), default=0) > scene.attempts:
+        yield f"{dict(acted)} attempts instead of {scene.attempts}"
 
 
 def _effects(scene: Scene, world: World, records: Sequence[j.Record]) -> Iterator[str]:

@@ -112,13 +112,13 @@ def live(scene: Scene, world: World, *, number: int, within: float = WITHIN) -> 
     It must come to rest *within* so many virtual seconds. If the journal can't be read at its start, it watches for all
     of them, and what an operator reads is returned, too.
     """
-    life = _Life(scene, world)
+    life = _Life(scene, world, number)
     loop = partial(Loop, number * APART)
     return anyio.run(partial(life.live, within=within), backend_options={"loop_factory": loop})
 
 
 class _Life:
-    def __init__(self, scene: Scene, world: World) -> None:
+    def __init__(self, scene: Scene, world: World, number: int) -> None:
         self._scene, self._world = scene, world
         self._heard: list[Event] = []
         self._wrongs: list[str] = []
@@ -126,7 +126,7 @@ class _Life:
         self._journal = SqliteJournal(world.journal, clock)
         self._scribe = Scribe(self._journal, self._told)
         self._supervisor = Supervisor(
-            services={service.name: service for service in scene.services(world)},
+            services={service.name: service for service in scene.services(world, life=number)},
             policy=scene.policy,
             clock=clock,
             random=lambda: 0.5,

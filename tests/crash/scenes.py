@@ -11,6 +11,7 @@ from reviver.model.services import Backoff, DaemonPolicy, Jitter, Mode, Service,
 from .world import Counted, Deed, World
 
 RECOVERED, THEIRS, EITHER = "recovered", "theirs", "either"
+POLICY = DaemonPolicy()
 QUICK = Backoff(initial=1.0, factor=2.0, max=4.0, jitter=Jitter.NONE)
 
 
@@ -31,15 +32,21 @@ class Scene:
     """Whether the strategy's own verification wants a proof, which people bring once they are told."""
     relapses: bool = False
     """Whether it falls again once it has recovered, and needs everything once more."""
-    policy: DaemonPolicy = DaemonPolicy()
+    later: str = ""
+    """What the settings of later lives have under another name: the ``strategy``, or the ``steps``."""
+    timeout: float = 30.0
+    """Seconds that a step may take."""
+    policy: DaemonPolicy = POLICY
 
-    def services(self, world: World) -> tuple[Service, ...]:
-        """What the daemon watches."""
+    def services(self, world: World, *, life: int) -> tuple[Service, ...]:
+        """What the daemon watches in its *life*-th life."""
+        renamed = self.later if life else ""
         strategy = Strategy(
-            name="do",
+            name="do otherwise" if renamed == "strategy" else "do",
             faults=frozenset({FaultKind.UNREACHABLE}),
             steps=tuple(
-                Step(kind=f"step.{n}", action=action, timeout=30.0) for n, action in enumerate(self.steps(world))
+                Step(kind=f"other.{n}" if renamed == "steps" else f"step.{n}", action=action, timeout=self.timeout)
+                for n, action in enumerate(self.steps(world))
             ),
             after=0.0,
             attempts=self.attempts,
@@ -75,9 +82,9 @@ def doing(*deeds: Callable[[World], Action]) -> Callable[[World], tuple[Action, 
     return lambda world: tuple(make(world) for make in deeds)
 
 
-def program(name: str, effect: Effect, *, killed_first: bool = False) -> Callable[[World], Command]:
-    """A real program that says when it begins, and when it has come to its end; perhaps killed the first time."""
-    script = 'echo "$1 $$" >>"$0"; ' + '[ "$(wc -l <"$0")" = 1 ] && kill -9 $$; ' * killed_first
+def program(name: str, effect: Effect, *, first: str = "") -> Callable[[World], Command]:
+    """A real program that says when it begins, and when it has come to its end; *first* is what it does the first time."""
+    script = 'echo "$1 $$" >>"$0"; ' + f'[ "$(wc -l <"$0")" = 1 ] && {first}; ' * bool(first)
     script += 'sleep 0.01; echo "$1-end $$" >>"$0"'
     return lambda world: Command(argv=("/bin/sh", "-c", script, str(world.file), name), effect=effect)
 
@@ -166,8 +173,29 @@ SCENES = {
         Scene(
             name="program-killed",
             ends=RECOVERED,
-            steps=doing(program("run", REVERSIBLE, killed_first=True)),
+            steps=doing(program("run", REVERSIBLE, first="kill -9 $$")),
             needs={"run-end": 1},
+        ),
+        *(
+            Scene(
+                name=f"destructive-renamed-{later}",
+                ends=THEIRS,
+                steps=doing(deed("flush", DESTRUCTIVE, can_tell=True)),
+                needs={"flush": 99},
+                later=later,
+            )
+            for later in ("strategy", "steps")
+        ),
+        *(
+            Scene(
+                name=f"program-hangs{'-' * bool(later)}{later}",
+                ends=EITHER,  # the machine may be too busy for the second, too
+                steps=doing(program("run", REVERSIBLE, first="sleep 60")),
+                needs={"run-end": 1},
+                timeout=0.1,
+                later=later,
+            )
+            for later in ("", "strategy", "steps")
         ),
     )
 }

@@ -307,6 +307,19 @@ async def test_people_are_told_of_what_may_be_half_done_to_a_service_that_is_gon
 
 
 @virtual
+async def test_under_another_name_a_strategy_does_not_do_again_what_can_not_be_brought_back() -> None:
+    stage, db = Stage(), Target()
+    db.becomes(ILL)
+    fix = Act(effect=Effect.DESTRUCTIVE)
+    async with stage.killed_life(service(db, strategy(fix, name="flush"))):
+        await until(lambda: "step_ended" in stage.entries)  # killed before it knows whether that helped
+    async with stage.life(service(db, strategy(fix, name="flush the cache"))):
+        await anyio.sleep(900)
+    assert (len(fix.runs), outcomes(stage)) == (1, ["unclear"])
+    assert "incident_escalated" in stage.entries
+
+
+@virtual
 async def test_the_incident_of_a_service_that_is_gone_from_the_settings_is_withdrawn() -> None:
     stage, db = Stage(), Target()
     db.becomes(ILL)

@@ -78,7 +78,4 @@ class Command:
 
     async def reconcile(self, notes: Sequence[Mapping[str, JsonValue]]) -> Reconciled:
         """End it with its group if it still runs; how far it came, or how it ended, nobody has seen."""
-        tokens = [token for note in notes if (token := process.Token.from_note(note)) is not None]
-        for token in tokens:
-            await process.end_earlier(token)
-        return Reconciled.UNKNOWN if tokens else Reconciled.NOT_DONE
+        return Reconciled.UNKNOWN if await process.end_noted(notes) else Reconciled.NOT_DONE

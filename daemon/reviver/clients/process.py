@@ -9,7 +9,7 @@ import contextlib
 import os
 import select
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -112,6 +112,14 @@ async def end_earlier(earlier: Token, *, grace: float = GRACE) -> bool:
         return True
     finally:
         os.close(pidfd)
+
+
+async def end_noted(notes: Iterable[Mapping[str, JsonValue]]) -> bool:
+    """End those of an earlier life's processes that *notes* tell of, and say whether they tell of any."""
+    tokens = [token for note in notes if (token := Token.from_note(note)) is not None]
+    for earlier in tokens:
+        await end_earlier(earlier)
+    return bool(tokens)
 
 
 async def end_group(pid: int, pidfd: int, *, grace: float, meanwhile: Callable[[], None] = lambda: None) -> None:

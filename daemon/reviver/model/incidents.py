@@ -60,6 +60,12 @@ class AttemptRecord:
     retry_in: float | None = None
     unproven: bool = False
 
+    @property
+    def open_notes(self) -> tuple[j.JsonMap, ...]:
+        """What those of its steps have noted whose end nobody has seen."""
+        unseen = (step for step in self.steps if step.outcome in {None, j.StepOutcome.INTERRUPTED})
+        return tuple(note for step in unseen for note in step.notes)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:

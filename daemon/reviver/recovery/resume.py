@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import anyio
 
+from reviver.clients import process
 from reviver.model.actions import Effect, Reconciled
 from reviver.model.incidents import AttemptRecord, StepRecord
 from reviver.model.journal import StepOutcome
@@ -43,6 +44,7 @@ async def leftover(order: Order, record: AttemptRecord, steps: StepRunner) -> Le
     every = range(len(order.strategy.steps))
     seen = {step.step: step for step in record.steps}
     if any(number not in every or seen[number].action != order.strategy.steps[number].kind for number in seen):
+        await process.end_noted(record.open_notes)
         return Leftover(failed="the strategy's steps are others than before reviver's restart")
     for number in every:
         step = seen.get(number)

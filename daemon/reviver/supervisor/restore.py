@@ -8,6 +8,7 @@ way is resumed at once: its steps are told apart by ``recovery``, which first lo
 from collections.abc import Callable
 from dataclasses import replace
 
+from reviver.clients import process
 from reviver.core import decide
 from reviver.core.health import Belief
 from reviver.core.ladder import Ladder
@@ -17,7 +18,6 @@ from reviver.model.actions import Effect
 from reviver.model.faults import Fault
 from reviver.model.health import Health
 from reviver.model.incidents import REVIVER, AttemptRecord, Incident, IncidentState, fold
-from reviver.model.journal import StepOutcome
 from reviver.model.ports import Outcome
 from reviver.model.services import Service
 
@@ -47,9 +47,9 @@ async def restore(supervisor: Supervisor, journal: j.Journal) -> list[Resume]:
             continue
         watched = supervisor.watched.get(name)
         if watched is not None:
-            resumes.extend(_restored(supervisor, watched, incident, now=now))
+            resumes.extend(await _restored(supervisor, watched, incident, now=now))
         elif incident.state is not IncidentState.RECOVERED:
-            _withdrawn(supervisor, incident)
+            await _withdrawn(supervisor, incident)
     supervisor.used(await _uses(journal, now=now))
     supervisor.consequences.restore(await journal.history_since(WINDOW), await journal.demotions())
     for name, pause in (await journal.pauses()).items():
@@ -83,7 +83,7 @@ async def _uses(journal: j.Journal, *, now: float) -> list[Use]:
     ]
 
 
-def _restored(supervisor: Supervisor, watched: Watched, incident: Incident, *, now: float) -> list[Resume]:
+async def _restored(supervisor: Supervisor, watched: Watched, incident: Incident, *, now: float) -> list[Resume]:
     flying, asked = _in_flight(incident), incident.approval
     strategy = next((s for s in watched.service.strategies if flying is not None and s.name == flying.strategy), None)
     trouble = decide.Trouble(
@@ -106,7 +106,7 @@ def _restored(supervisor: Supervisor, watched: Watched, incident: Incident, *, n
         supervisor.restored(watched, trouble=trouble, incident=incident.id, belief=None)
         return []
     if strategy is None:
-        unclear = _dropped(supervisor, incident, flying)
+        unclear = await _dropped(supervisor, incident, flying)
         trouble = replace(trouble, stop=decide.Stop.UNCLEAR if unclear else trouble.stop)
         supervisor.restored(watched, trouble=trouble, incident=incident.id)
         return []
@@ -134,20 +134,28 @@ def _unproven(incident: Incident) -> str:
     return next((attempt.strategy for attempt in of_this_fall if attempt.unproven), "")
 
 
-def _withdrawn(supervisor: Supervisor, incident: Incident) -> None:
+async def _withdrawn(supervisor: Supervisor, incident: Incident) -> None:
     """The settings no longer name the incident's service; what may be half done is people's to know."""
     flying = _in_flight(incident)
     reason = "its service is no longer in the settings"
-    if flying is not None and _dropped(supervisor, incident, flying):
-        reason += "; a step that can't be brought back may be half done: look at it"
+    if flying is not None and await _dropped(supervisor, incident, flying):
+        reason += "; a step that can't be brought back was begun, and may be half done: look at it"
         supervisor.scribe.record(j.IncidentEscalated(service=incident.service, incident=incident.id, reason=reason))
     supervisor.scribe.record(j.IncidentWithdrawn(service=incident.service, incident=incident.id, reason=reason))
 
 
-def _dropped(supervisor: Supervisor, incident: Incident, flying: AttemptRecord) -> bool:
-    """End an attempt whose strategy the settings no longer have; whether a destructive step may be half done."""
-    in_flight = [step for step in flying.steps if step.outcome is not StepOutcome.DONE]
-    unclear = any(step.effect == Effect.DESTRUCTIVE.value for step in in_flight)
+async def _dropped(supervisor: Supervisor, incident: Incident, flying: AttemptRecord) -> bool:
+    """
+    End an attempt whose strategy the settings no longer have; whether people must look.
+
+    They must if it began what can't be brought back, for it might be done again under another name. Programs that it
+    left running are ended: nothing may work on the service unseen, beside the next attempt.
+    """
+    unclear = any(step.effect == Effect.DESTRUCTIVE.value for step in flying.steps)
+    try:
+        await process.end_noted(flying.open_notes)
+    except OSError:
+        unclear = True
     supervisor.scribe.record(
         j.AttemptEnded(
             service=incident.service,
@@ -155,7 +163,7 @@ def _dropped(supervisor: Supervisor, incident: Incident, flying: AttemptRecord) 
             attempt=flying.attempt,
             strategy=flying.strategy,
             outcome=(Outcome.UNCLEAR if unclear else Outcome.FAILED).value,
-            message="its strategy is no longer in the settings; what its last step did is not known",
+            message="its strategy is no longer in the settings; what its steps did is not verified",
             seconds=flying.started_age,
         )
     )
