@@ -1,6 +1,6 @@
 """What to do about one service."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -8,7 +8,21 @@ import pytest
 
 from fakes import Act, Answer, Target, answered, service, strategy
 from reviver.core import decide
-from reviver.core.decide import Close, Escalate, Hold, LookAt, NoteFault, Open, Refused, Start, State
+from reviver.core.decide import (
+    ABORTED_PAUSE,
+    AskApproval,
+    Close,
+    Escalate,
+    GiveUp,
+    Hold,
+    LookAt,
+    NoteFault,
+    Observe,
+    Open,
+    Refused,
+    Start,
+    State,
+)
 from reviver.core.guards import Situation
 from reviver.core.health import Sample
 from reviver.model.actions import Effect
@@ -16,7 +30,7 @@ from reviver.model.faults import FaultKind
 from reviver.model.health import Health
 from reviver.model.incidents import REVIVER
 from reviver.model.ports import AttemptResult, Outcome
-from reviver.model.services import Budget, DaemonPolicy, Mode, Service, Strategy
+from reviver.model.services import Budget, DaemonPolicy, Flapping, Mode, Service, Strategy
 
 ILL = FaultKind.UNREACHABLE
 OTHER = FaultKind.DATABASE_MISSING
@@ -66,6 +80,14 @@ class Patient:
 
     def ordered(self, name: str | None = None, by: str = "ann") -> "Patient":
         return self._take(decide.on_order(self.state, self.service, self.situation, strategy=name, by=by, now=self.now))
+
+    def approved(self, by: str = "ann") -> "Patient":
+        return self._take(decide.on_approved(self.state, self.service, self.situation, by=by, now=self.now))
+
+    def denied(self, reason: str = "") -> "Patient":
+        return self._take(
+            decide.on_denied(self.state, self.service, self.situation, by="ann", reason=reason, now=self.now)
+        )
 
     def _take(self, decision: decide.Decision) -> "Patient":
         self.state, commands = decision
@@ -143,6 +165,11 @@ def test_a_rung_that_waits_is_looked_at_when_its_time_has_come() -> None:
     assert patient.look(at=20.5).starts == ["restart"]
 
 
+def test_why_a_rung_waits_is_kept_for_people() -> None:
+    patient = down(replace(RESTART, after=20.0))
+    assert patient.trouble.held_reason == '"restart" waits until the fault has lasted for 20 s: 16.5 s more'
+
+
 # ------------------------------------------------------------------------------------------------ attempts and rungs
 
 
@@ -194,6 +221,17 @@ def test_an_aborted_attempt_is_not_held_against_the_strategy() -> None:
     assert patient.reasons == []
 
 
+def test_an_aborted_attempt_gives_back_what_it_took_and_no_more() -> None:
+    patient = down(RESTART).ends(Outcome.FAILED).answers(*[ILL] * 11).ends(Outcome.ABORTED)
+    assert patient.trouble.ladder.made("restart") == 1
+
+
+def test_after_an_aborted_attempt_the_next_waits_for_ten_seconds() -> None:
+    patient = down(replace(RESTART, backoff=replace(RESTART.backoff, initial=100.0, max=100.0)))
+    ended = patient.ends(Outcome.ABORTED).now
+    assert patient.trouble.ladder.not_before == ended + ABORTED_PAUSE == ended + 10.0
+
+
 def test_an_unclear_attempt_is_for_people_at_once() -> None:
     patient = down(RESTART).ends(Outcome.UNCLEAR).answers(*[ILL] * 1000)
     assert patient.did == ["Open", "Start", "Escalate"]
@@ -231,8 +269,9 @@ def test_an_attempt_that_was_healed_by_itself_is_not_held_against_the_strategy()
 
 
 def test_an_attempt_that_was_not_under_way_can_not_end() -> None:
-    with pytest.raises(ValueError, match="no attempt is under way"):
-        Patient(RESTART).ends(Outcome.FAILED)
+    for patient in (Patient(RESTART), down(RESTART).ends(Outcome.FAILED)):
+        with pytest.raises(ValueError, match="no attempt is under way"):
+            patient.ends(Outcome.FAILED)
 
 
 def test_a_service_that_passes_by_itself_closes_its_incident_only_after_rise_passes() -> None:
@@ -315,6 +354,34 @@ def test_an_attempt_that_ends_otherwise_does_not_forget_what_is_not_proven(outco
     assert patient.ends(outcome).answers(*[None] * 3).did[-1] != "Close"
 
 
+def test_what_another_strategy_recovers_is_closed_only_with_the_proof() -> None:
+    create = strategy(Act(), name="create", faults=[OTHER])
+    patient = unproven(create).answers(*[OTHER] * 10).ends(Outcome.RECOVERED)
+    assert patient.did == ["Open", "Start", "Escalate", "NoteFault", "Start"]
+    assert (patient.health, patient.trouble.running) == (Health.UP, "")
+    patient.answers(*[None] * 12)
+    assert patient.starts == ["restore", "create", "restore"]
+    assert patient.ends(Outcome.RECOVERED).commands[-1] == Close("restore", patient.now - 0.5)
+
+
+def test_a_proof_that_lacks_after_an_unclear_attempt_is_told_only_once() -> None:
+    patient = down(PROVEN).ends(Outcome.UNCLEAR, unproven=True).answers(*[None] * 20)
+    assert patient.starts == ["restore", "restore"]
+    assert patient.ends(Outcome.FAILED, unproven=True).reasons == ["so it ended"]
+
+
+def test_what_is_unclear_is_told_again_by_a_proof_that_lacks_unless_it_was_the_same() -> None:
+    restore = replace(PROVEN, attempts=9)
+    patient = down(restore).ends(Outcome.FAILED, unproven=True).answers(*[ILL] * 12).ends(Outcome.UNCLEAR)
+    assert patient.reasons == ["so it ended", "so it ended"]
+
+
+def test_a_strategy_whose_proof_lacks_and_that_is_gone_from_the_settings_asks_for_no_proof() -> None:
+    patient = unproven()
+    patient.service = replace(patient.service, strategies=(RESTART,))
+    assert patient.answers(None).did[-1] == "Close"
+
+
 # -------------------------------------------------------------------------------------------------------- wavering
 
 
@@ -330,6 +397,21 @@ def test_a_wavering_service_is_recovered_once_it_fails_alike() -> None:
     assert down(replace(RESTART, after=20.0)).answers(*[FaultKind.TIMEOUT, ILL] * 200, *[ILL] * 25).starts == [
         "restart"
     ]
+
+
+def test_each_time_it_wavers_people_have_patience_anew() -> None:
+    waver = [FaultKind.TIMEOUT, ILL]
+    failed = down(RESTART, patience=100.0).ends(Outcome.FAILED).answers(*waver * 40)
+    failed.ordered().ends(Outcome.FAILED, after=60.0)
+    assert failed.answers(*waver * 45).reasons == []
+    assert failed.answers(*waver * 10).reasons == ["db wavers: for 100 s it neither stayed up nor failed alike"]
+
+
+def test_a_fault_that_is_confirmed_meanwhile_ends_the_wavering() -> None:
+    waver = [FaultKind.TIMEOUT, ILL]
+    held = down(RESTART, situation=replace(CALM, running=("api",)), patience=100.0)
+    held.answers(*waver * 40).answers(*[ILL] * 4).answers(*waver * 45)
+    assert held.reasons == []
 
 
 # -------------------------------------------------------------------------------------------------------- relapses
@@ -362,6 +444,92 @@ def test_a_relapse_is_measured_from_the_first_failure_and_not_from_the_verdict()
     stable = 100.0
     within = recovered(FAILOVER, stable=stable).answers(*[None] * 9, every=10.0).answers(*[ILL] * 4, every=9.0)
     assert [command.again for command in within.commands if isinstance(command, Open)] == [False, True]
+
+
+def test_a_relapse_at_the_very_end_of_its_time_still_continues_the_incident() -> None:
+    patient = recovered(FAILOVER, stable=100.0)
+    patient.now += 97.5  # the first question that fails is asked 0.5 s before its answer
+    closed = patient.trouble.recovered_at
+    patient.answers(*[ILL] * 4, every=3.0)
+    assert closed is not None
+    assert patient.trouble.since == closed + 100.0
+    assert patient.did.count("Open") == 2
+    assert patient.trouble.attempts == 1
+
+
+def test_a_relapse_remembers_every_fault_of_its_incident() -> None:
+    patient = recovered(replace(RESTART, faults=frozenset({ILL, OTHER}))).answers(*[None] * 40).answers(*[OTHER] * 4)
+    assert patient.trouble.faults == {ILL, OTHER}
+
+
+def test_a_recovery_by_a_strategy_is_followed_by_its_cool_down() -> None:
+    patient = recovered(RESTART, cooldown=60.0)
+    closed = patient.now
+    assert patient.answers(*[ILL] * 59).starts == ["restart"]
+    assert patient.answers(ILL, ILL).starts == ["restart", "restart"]
+    assert patient.now >= closed + 60.0
+
+
+def test_a_service_that_came_back_by_itself_is_owed_no_cool_down() -> None:
+    patient = down(replace(RESTART, after=10.0), cooldown=600.0).answers(None, None, None)
+    assert patient.answers(*[ILL] * 12).starts == ["restart"]
+
+
+def test_what_closes_forgets_who_was_asked() -> None:
+    patient = down(replace(RESTART, mode=Mode.APPROVE)).answers(None, None, None)
+    assert patient.did[-1] == "Close"
+    assert patient.trouble.approval is None
+
+
+# -------------------------------------------------------------------------------------------------------- flapping
+
+OFTEN = Flapping(falls=3, within=1000.0)
+
+
+def fallen(times: int, *ladder: Strategy, every: float = 100.0, **settings: Any) -> Patient:
+    """A service that has gone down so often, and came back in between by its strategy, if that acts at once."""
+    patient = Patient(*ladder, flapping=OFTEN, stable=10.0, **settings)
+    for fall in range(times):
+        patient.now = max(patient.now, fall * every)
+        patient.answers(*[ILL] * 4)
+        if fall < times - 1 and patient.trouble.running:
+            patient.ends(Outcome.RECOVERED)
+        patient.answers(*([None] * 3 if fall < times - 1 else []))
+    return patient
+
+
+def test_what_falls_thrice_has_its_incident_continued_and_its_strategy_passed_over() -> None:
+    patient = fallen(3, replace(RESTART, attempts=9), FAILOVER)
+    assert [command.again for command in patient.commands if isinstance(command, Open)] == [False, False, True]
+    assert patient.did[-3:] == ["Open", "GiveUp", "Start"]
+    assert patient.starts == ["restart", "restart", "failover"]
+    [gave_up] = [command for command in patient.commands if isinstance(command, GiveUp)]
+    assert gave_up == GiveUp("restart", "db fell 3 times within 16 min 40 s: its help does not last")
+
+
+def test_what_falls_twice_does_not_flap() -> None:
+    patient = fallen(2, replace(RESTART, attempts=9))
+    assert [command.again for command in patient.commands if isinstance(command, Open)] == [False, False]
+
+
+def test_falls_longer_ago_than_flapping_looks_back_do_not_count() -> None:
+    assert fallen(3, replace(RESTART, attempts=9), every=500.0).did[-1] == "Start"
+    assert fallen(9, replace(RESTART, attempts=9), every=500.0).did.count("GiveUp") == 0
+    assert fallen(3, replace(RESTART, attempts=9), every=499.0).did.count("GiveUp") == 1
+
+
+def test_a_fall_that_continues_says_how_long_it_has_lasted() -> None:
+    again = [command for command in fallen(3, replace(RESTART, attempts=9)).commands if isinstance(command, Open)][-1]
+    assert (again.failing_for, again.noticed_ago) == (3.5, 3.0)
+
+
+def test_what_falls_and_comes_back_by_itself_is_told_to_people_once() -> None:
+    patient = fallen(6, replace(RESTART, after=50.0))
+    assert patient.reasons == ["db fell 3 times within 16 min 40 s and came back by itself"]
+
+
+def test_what_people_were_told_of_a_fall_is_told_anew_of_the_next() -> None:
+    assert len(fallen(4, every=20.0).reasons) == 5  # nothing answers, four times; and that it flaps, once
 
 
 # -------------------------------------------------------------------------------------------------- changing faults
@@ -427,6 +595,53 @@ def test_a_spent_budget_of_the_service_is_for_people() -> None:
     assert patient.answers(*[ILL] * 4).reasons == ["the budget of db is spent: reviver made 2 attempts within 1 h"]
 
 
+def spent(**settings: Any) -> Patient:
+    """A service that is with people because its budget is spent."""
+    patient = Patient(RESTART, **settings)
+    patient.service = replace(patient.service, budgets=(Budget(attempts=2, per=3600.0),))
+    patient.situation = replace(CALM, used_here_at={"restart": [0.0, 0.0]})
+    return patient.answers(*[ILL] * 4)
+
+
+def test_what_is_with_people_because_a_budget_is_spent_stays_with_them_though_it_is_free_again() -> None:
+    patient = spent()
+    assert patient.look(at=10_000.0, situation=CALM).did == ["Open", "Escalate"]
+    assert patient.trouble.held_reason == "handed over to people: the budget of db is spent"
+
+
+def test_after_the_cool_down_a_spent_budget_is_asked_again() -> None:
+    patient = spent(retry_after=600.0)
+    patient.look(situation=CALM)
+    assert patient.commands[-1] == LookAt(patient.now + 600.0)
+    assert patient.answers(*[ILL] * 599).starts == []
+    assert patient.answers(ILL).starts == ["restart"]
+    patient.ends(Outcome.FAILED)
+    assert patient.answers(*[ILL] * 20).starts == ["restart", "restart"]
+
+
+def test_each_cool_down_gives_the_ladder_once_and_then_it_is_for_people_again() -> None:
+    patient = down(FAILOVER, retry_after=600.0)
+    for _ in range(200):
+        if patient.trouble.running:
+            patient.ends(Outcome.FAILED)
+        patient.answers(*[ILL] * 10)
+    assert patient.starts == ["failover"] * 4
+    assert len(patient.reasons) == 4
+
+
+def test_what_is_already_theirs_says_so_and_when_it_is_tried_again() -> None:
+    patient = down(FAILOVER, retry_after=600.0).ends(Outcome.FAILED).answers(*[ILL] * 20)
+    assert patient.trouble.held_reason == (
+        'handed over to people: every strategy for unreachable was tried: "failover" (1 times)'
+    )
+    assert patient.trouble.escalated_at is not None
+    assert patient.commands[-1] == LookAt(patient.trouble.escalated_at + 600.0)
+    create = strategy(Act(), name="create", faults=[OTHER], after=100.0)
+    other = down(create).answers(*[OTHER] * 5).answers(*[ILL] * 4)  # it waited for another fault meanwhile
+    assert other.reasons == ["no strategy of db answers unreachable"]
+    assert other.trouble.held_reason == "handed over to people: no strategy of db answers unreachable"
+
+
 def test_a_strategy_whose_own_budget_is_spent_is_passed_over() -> None:
     restart = replace(RESTART, budgets=(Budget(attempts=2, per=3600.0),))
     patient = Patient(restart, FAILOVER, situation=replace(CALM, used_here_at={"restart": [0.0, 0.0]}))
@@ -445,6 +660,7 @@ def test_once_the_dependency_is_back_the_service_must_fail_anew_for_as_long_as_e
     patient.answers(*[ILL] * 100)
     back = patient.look(situation=CALM).now
     assert patient.starts == []
+    assert patient.trouble.held_reason == ""
     patient.answers(*[ILL] * 20)
     assert patient.starts == []
     patient.answers(ILL)
@@ -465,6 +681,126 @@ def test_the_health_after_a_failed_attempt_is_confirmed_anew_if_it_had_passed_me
     assert patient.starts == ["restart"]
     assert patient.answers(ILL, ILL, ILL).starts == ["restart"]
     assert patient.answers(ILL).starts == ["restart", "restart"]
+
+
+# ---------------------------------------------------------------------------------------------- observing, approval
+
+WATCHING = replace(RESTART, mode=Mode.OBSERVE)
+ASKING = replace(RESTART, mode=Mode.APPROVE)
+WITHIN = POLICY.approval_within
+
+
+def observed(patient: Patient) -> list[Observe]:
+    return [command for command in patient.commands if isinstance(command, Observe)]
+
+
+def test_what_would_have_been_done_is_told_once_an_incident() -> None:
+    patient = down(WATCHING).answers(*[ILL] * 50)
+    assert patient.did == ["Open", "Observe", "Hold"]
+    assert observed(patient) == [Observe(WATCHING, asking=False)]
+    closed = patient.answers(None, None, None).commands[-1]
+    assert closed == Close(decide.ITSELF, 56.5, (("restart", 53.0),))
+
+
+def test_each_strategy_that_would_have_acted_is_told() -> None:
+    create = replace(WATCHING, name="create", faults=frozenset({OTHER}))
+    patient = down(WATCHING, create).answers(*[OTHER] * 4, *[ILL] * 4)
+    assert [command.strategy.name for command in observed(patient)] == ["restart", "create"]
+    assert [name for name, _ in patient.trouble.observed] == ["restart", "create"]
+
+
+def test_a_strategy_that_would_have_asked_first_is_told_as_one() -> None:
+    asks = Patient(ASKING, situation=replace(CALM, policy=replace(POLICY, mode=Mode.OBSERVE))).answers(*[ILL] * 4)
+    assert observed(asks) == [Observe(ASKING, asking=True)]
+
+
+def test_what_another_guard_would_have_held_is_told_as_held_by_that() -> None:
+    patient = Patient(WATCHING, situation=replace(CALM, running=("api",))).answers(*[ILL] * 9)
+    assert patient.did == ["Open", "Hold"]
+    [hold] = patient.of(Hold)
+    assert isinstance(hold, Hold)
+    assert hold.held.guard == "at_once"
+    assert patient.look(situation=CALM).did == ["Open", "Hold", "Observe", "Hold"]
+
+
+def test_what_a_spent_budget_would_have_held_is_still_told_as_what_would_have_been_done() -> None:
+    frugal = replace(WATCHING, budgets=(Budget(attempts=1, per=3600.0),))
+    assert down(frugal, situation=replace(CALM, used_here_at={"restart": [0.0]})).did == ["Open", "Observe", "Hold"]
+
+
+def test_a_guard_other_than_observing_tells_nothing_of_what_would_have_been_done() -> None:
+    assert down(RESTART, situation=replace(CALM, running=("api",))).did == ["Open", "Hold"]
+
+
+def test_people_are_asked_once_and_looked_for_when_their_time_is_over() -> None:
+    patient = down(ASKING)
+    assert patient.did == ["Open", "AskApproval", "Hold"]
+    asked = [command for command in patient.commands if isinstance(command, AskApproval)]
+    assert asked == [AskApproval(ASKING, 1, WITHIN)]
+    assert patient.commands[-1] == LookAt(patient.now + WITHIN)
+    assert patient.answers(*[ILL] * 100).did == ["Open", "AskApproval", "Hold"]
+
+
+def test_what_nobody_approves_is_handed_over_when_its_time_is_over_and_not_before() -> None:
+    patient = down(ASKING)
+    until = patient.now + WITHIN
+    assert patient.look(at=until - 0.1).reasons == []
+    assert patient.look(at=until).reasons == [
+        'nobody approved "restart" within 15 min; reviver recover starts it',
+    ]
+
+
+def test_each_strategy_is_asked_for_by_itself_and_has_its_own_time() -> None:
+    create = replace(ASKING, name="create", faults=frozenset({OTHER}))
+    patient = down(ASKING, create)
+    patient.now += WITHIN - 5.0
+    patient.answers(*[OTHER] * 8)
+    assert [c.strategy.name for c in patient.commands if isinstance(c, AskApproval)] == ["restart", "create"]
+    assert patient.reasons == []
+
+
+def test_what_is_approved_is_started_by_the_person_and_people_are_asked_again_for_the_next() -> None:
+    patient = down(ASKING).approved(by="bob")
+    [start] = patient.of(Start)
+    assert isinstance(start, Start)
+    assert (start.strategy, start.by) == (ASKING, "bob")
+    assert patient.trouble.approval is None
+    assert patient.ends(Outcome.FAILED).answers(*[ILL] * 12).did[-2:] == ["AskApproval", "Hold"]
+
+
+def test_what_is_denied_is_passed_over_with_the_reason() -> None:
+    patient = down(ASKING, FAILOVER).denied("it is being repaired")
+    assert patient.did[-2:] == ["GiveUp", "Start"]
+    assert GiveUp("restart", "denied by ann: it is being repaired") in patient.commands
+    assert patient.starts == ["failover"]
+    assert GiveUp("restart", "denied by ann") in down(ASKING).denied().commands
+
+
+def test_a_denial_while_it_wavers_leaves_nothing_held_and_nothing_asked_for() -> None:
+    patient = down(ASKING).answers(OTHER).denied()
+    assert (patient.trouble.approval, patient.trouble.held, patient.trouble.held_reason) == (None, ("", ""), "")
+
+
+@pytest.mark.parametrize("word", [Patient.approved, Patient.denied], ids=["approved", "denied"])
+def test_a_word_on_what_nobody_asks_for_is_refused(word: Callable[[Patient], Patient]) -> None:
+    asked = down(ASKING)
+    closed = replace(asked.state, trouble=replace(asked.trouble, recovered_at=asked.now))
+    expired = down(ASKING)
+    expired.now += WITHIN
+    gone = down(ASKING)
+    gone.state = closed
+    for patient in (Patient(ASKING), down(replace(RESTART, after=1000.0)), gone):
+        with pytest.raises(Refused, match="nothing waits for an approval"):
+            word(patient)
+    with pytest.raises(Refused, match='the request to approve "restart" has expired'):
+        word(expired)
+
+
+def test_after_the_cool_down_people_are_asked_again() -> None:
+    patient = down(ASKING, retry_after=60.0)
+    patient.look(at=patient.now + WITHIN)
+    patient.look(at=patient.now + 60.0)
+    assert patient.did == ["Open", "AskApproval", "Hold", "Escalate", "AskApproval"]
 
 
 # --------------------------------------------------------------------------------------------------- pause and resume
@@ -536,6 +872,44 @@ def test_an_order_without_a_name_takes_the_next_rung() -> None:
 def test_an_order_without_a_name_starts_over_when_every_rung_is_exhausted() -> None:
     patient = down(FAILOVER).ends(Outcome.FAILED).answers(*[ILL] * 20)
     assert patient.ordered().starts == ["failover", "failover"]
+
+
+def test_an_order_without_a_name_starts_over_with_the_gentlest_rung() -> None:
+    patient = down(replace(RESTART, attempts=1), FAILOVER)
+    patient.ends(Outcome.FAILED).answers(*[ILL] * 12).ends(Outcome.FAILED).answers(*[ILL] * 12)
+    assert patient.ordered().starts == ["restart", "failover", "restart"]
+
+
+def test_an_order_takes_what_was_spent_back_from_people() -> None:
+    patient = spent().ordered().ends(Outcome.FAILED)
+    patient.situation = CALM
+    assert patient.answers(*[ILL] * 12).starts == ["restart", "restart"]
+
+
+def test_a_plan_is_told_anew_after_each_attempt() -> None:
+    patient = down(RESTART).ends(Outcome.FAILED).answers(ILL, ILL)
+    assert [type(command) for command in patient.commands].count(decide.Plan) == 1
+    patient.ordered().ends(Outcome.FAILED).answers(ILL)
+    assert [type(command) for command in patient.commands].count(decide.Plan) == 1  # exhausted: nothing is planned
+    again = down(replace(RESTART, attempts=9)).ends(Outcome.FAILED).answers(*[ILL] * 11).ends(Outcome.FAILED)
+    assert [type(command) for command in again.answers(ILL).commands].count(decide.Plan) == 2
+
+
+def test_an_order_between_the_failure_and_its_incident_is_refused() -> None:
+    patient = recovered(RESTART)
+    for at in range(4):
+        sample = Sample(result=answered(ILL), asked_at=patient.now + at, answered_at=patient.now + at)
+        patient.state = decide.on_answer(patient.state, sample, patient.service)
+    assert patient.health is Health.DOWN
+    with pytest.raises(Refused, match="there is nothing to recover"):
+        patient.ordered()
+
+
+def test_an_order_for_what_is_judged_afresh_is_refused_though_its_incident_is_open() -> None:
+    patient = down(replace(RESTART, after=1000.0))
+    patient.state = decide.on_resume(decide.on_pause(patient.state, now=patient.now), now=patient.now)
+    with pytest.raises(Refused, match="db is unknown, not down"):
+        patient.ordered()
 
 
 def test_an_order_by_name_may_take_a_rung_that_does_not_answer_the_fault() -> None:

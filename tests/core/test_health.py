@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fakes import Answer, Target, answered, service
+from reviver.core import health
 from reviver.core.health import (
     CERTAIN_PAUSE,
     DOWN_PAUSE,
@@ -80,6 +81,18 @@ def test_a_change_of_health_is_dated() -> None:
     assert signalled(Belief(health=UP), Signal.PAUSED, 9.0).since == 9.0
 
 
+def test_the_figures_are_those_that_the_documentation_gives() -> None:
+    assert (health.CERTAIN_PAUSE, health.PASS_PAUSE, health.DOWN_PAUSE, health.VOID_SHARE) == (0.1, 0.25, 5.0, 0.25)
+
+
+def test_at_first_nothing_is_believed() -> None:
+    nothing = Belief()
+    assert (nothing.health, nothing.since, nothing.fault, nothing.failing_since) == (UNKNOWN, 0.0, None, None)
+    assert (nothing.failures_in_row, nothing.passes_in_row, nothing.unknowns_in_row, nothing.runs) == (0, 0, 0, ())
+    assert (nothing.noticed_at, nothing.fault_at) == (0.0, 0.0)
+    assert Sample(result=answered(None), asked_at=1.0, answered_at=1.1).lag == 0.0
+
+
 def test_one_failure_makes_a_service_suspect_not_down() -> None:
     assert judged(None, None, None, ILL).health is SUSPECT
 
@@ -137,6 +150,30 @@ def test_a_check_that_can_not_tell_fall_times_leaves_the_service_unknown() -> No
     assert judged(None, CANT_TELL, CANT_TELL, CANT_TELL, CANT_TELL).health is UNKNOWN
 
 
+def test_answers_that_tell_begin_the_row_of_those_that_can_not_anew() -> None:
+    for told in (None, ILL):
+        belief = judged(None, *[CANT_TELL] * 3, told, *[CANT_TELL] * 3)
+        assert belief.health is not UNKNOWN
+        assert judged(None, *[CANT_TELL] * 3, told).unknowns_in_row == 0
+
+
+def test_each_kind_of_answer_ends_the_rows_of_the_others() -> None:
+    assert judged(None, None, CANT_TELL).passes_in_row == 0
+    failed = judged(None, None, ILL)
+    assert (failed.passes_in_row, failed.unknowns_in_row, failed.failures_in_row) == (0, 0, 1)
+
+
+def test_once_a_service_has_passed_often_enough_one_more_pass_changes_nothing() -> None:
+    up = judged(None, None, None)
+    assert judge(up, sample(None, 9.0), DB) is up
+    assert judged(None, None).passes_in_row == 2
+
+
+def test_a_service_that_goes_blind_while_it_fails_is_no_longer_failing() -> None:
+    blind = judged(None, ILL, *[CANT_TELL] * 4)
+    assert (blind.health, blind.failing_since, blind.fault, blind.runs) == (UNKNOWN, None, None, ())
+
+
 def test_a_down_service_stays_down_when_the_check_can_not_tell() -> None:
     assert judged(ILL, ILL, ILL, ILL, *[CANT_TELL] * 10).health is DOWN
 
@@ -166,7 +203,7 @@ def test_a_fault_is_known_exactly_while_it_is_failing(answers: list[Answer]) -> 
 
 def test_an_open_incident_outlives_blindness_but_has_to_be_confirmed_anew() -> None:
     blind = judged(ILL, ILL, ILL, ILL, *[CANT_TELL] * 4)
-    assert (blind.health, blind.failures_in_row, blind.failing_since) == (DOWN, 0, 0.0)
+    assert (blind.health, blind.failures_in_row, blind.failing_since, blind.runs) == (DOWN, 0, 0.0, ())
     assert blind.fault is not None
 
 
@@ -176,7 +213,7 @@ def test_an_open_incident_outlives_blindness_but_has_to_be_confirmed_anew() -> N
 def test_a_row_of_failures_is_known_by_kind() -> None:
     belief = judged(None, ILL, ILL, FaultKind.TIMEOUT, ILL)
     assert belief.runs == (Run(ILL, 1.0, 2), Run(FaultKind.TIMEOUT, 3.0, 1), Run(ILL, 4.0, 1))
-    assert judged(ILL, belief=belief).runs[-1] == Run(ILL, 4.0, 2)
+    assert judged(ILL, belief=belief).runs == (*belief.runs[:2], Run(ILL, 4.0, 2))
     assert judged(None, belief=belief).runs == ()
 
 
@@ -191,6 +228,11 @@ def test_a_streak_ends_at_the_first_failure_of_another_kind() -> None:
 @given(st.lists(st.sampled_from(list(FaultKind)[:3]), min_size=200, max_size=200))
 def test_what_is_kept_of_a_long_row_is_bounded(kinds: list[FaultKind]) -> None:
     assert len(judged(*kinds).runs) <= RUNS_KEPT
+
+
+def test_the_newest_of_a_long_row_are_kept() -> None:
+    belief = judged(*[ILL, FaultKind.TIMEOUT] * 10)
+    assert [run.since for run in belief.runs] == [float(at) for at in range(4, 20)]
 
 
 def test_what_has_to_be_confirmed_anew_starts_from_nothing() -> None:
@@ -232,24 +274,28 @@ def test_after_a_pause_the_service_is_judged_afresh() -> None:
 
 def test_what_passed_before_the_treatment_proves_nothing_about_it() -> None:
     down = replace(judged(ILL, ILL, ILL, ILL, None, None), health=DOWN)
-    assert signalled(down, Signal.TREATED, 50.0).passes_in_row == 0
+    treated = signalled(down, Signal.TREATED, 50.0)
+    assert (treated.health, treated.passes_in_row, treated.since) == (RECOVERING, 0, 50.0)
 
 
 def test_a_cured_service_starts_with_a_clean_slate() -> None:
     recovering = replace(judged(ILL, ILL, ILL, ILL), health=RECOVERING)
     cured = signalled(recovering, Signal.CURED, 50.0)
     assert (cured.health, cured.failures_in_row, cured.failing_since, cured.fault) == (UP, 0, None, None)
+    assert (cured.since, cured.runs) == (50.0, ())
 
 
 def test_passes_during_a_recovery_do_not_end_it() -> None:
     recovering = replace(judged(ILL, ILL, ILL, ILL), health=RECOVERING)
-    assert judged(None, None, None, None, belief=recovering).health is RECOVERING
+    passing = judged(None, None, None, None, belief=recovering)
+    assert (passing.health, passing.failing_since, passing.fault) == (RECOVERING, 0.0, recovering.fault)
 
 
 def test_a_paused_service_is_still_asked_and_its_passes_are_counted() -> None:
     paused = replace(judged(ILL, ILL, ILL, ILL), health=PAUSED)
     belief = judged(None, None, None, belief=paused)
     assert (belief.health, belief.passes_in_row, belief.failing_since) == (PAUSED, 3, None)
+    assert judged(None, None, belief=paused).failing_since == 0.0
 
 
 # ----------------------------------------------------------------------------------------------- when to ask again
@@ -270,11 +316,28 @@ def certain(belief: Belief) -> Belief:
         (certain(judged(ILL, ILL, ILL, ILL)), DOWN_PAUSE),
         (judged(ILL, ILL, ILL, ILL, None), PASS_PAUSE),
         (replace(judged(ILL, ILL, ILL, ILL), health=PAUSED), DB.interval),
+        (replace(judged(ILL, ILL, ILL, ILL, None), health=PAUSED), DB.interval),
     ],
-    ids=["unknown", "up", "suspect", "suspect for certain", "down", "down for certain", "passing again", "paused"],
+    ids=[
+        "unknown",
+        "up",
+        "suspect",
+        "suspect for certain",
+        "down",
+        "down for certain",
+        "passing again",
+        "paused",
+        "paused, passing",
+    ],
 )
 def test_how_soon_it_is_asked_again_follows_the_belief(belief: Belief, pause: float) -> None:
     assert pause_until_next(belief, DB) == pause
+
+
+@pytest.mark.parametrize("health", [DOWN, RECOVERING])
+def test_what_is_seldom_asked_is_asked_more_often_while_it_is_down(health: Health) -> None:
+    belief = replace(judged(ILL, ILL, ILL, ILL), health=health)
+    assert pause_until_next(belief, replace(DB, interval=60.0)) == 5.0
 
 
 def test_a_down_service_that_must_be_confirmed_anew_is_asked_quickly() -> None:

@@ -189,3 +189,18 @@ def test_counting_keeps_the_other_rungs_and_the_backoff() -> None:
     assert (ladder.made("reconnect"), ladder.made("restart"), ladder.not_before) == (1, 2, 5.0)
     assert ladder.counted("restart", by=-1).made("restart") == 1
     assert Ladder().made("restart") == 0
+
+
+NARROW = strategy(Act(), name="narrow", faults=[ILL.kind])
+WIDE = strategy(Act(), name="wide", faults=[ILL.kind, MISSING.kind])
+LATELY = failing(Run(MISSING.kind, 10.0, 3), Run(ILL.kind, 13.0, 1))
+
+
+def test_a_rung_is_confirmed_by_its_own_faults_and_not_by_those_of_the_last() -> None:
+    assert move(belief=LATELY, db=service(Target("db"), NARROW, WIDE)) == Confirming()
+
+
+def test_an_exhausted_ladder_is_confirmed_by_the_faults_of_its_last_rung() -> None:
+    exhausted = climbed(narrow=3, wide=3)
+    assert isinstance(move(exhausted, belief=LATELY, db=service(Target("db"), NARROW, WIDE)), HandOver)
+    assert move(exhausted, belief=LATELY, db=service(Target("db"), WIDE, NARROW)) == Confirming()

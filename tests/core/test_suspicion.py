@@ -42,6 +42,12 @@ def looked(before: Suspicion = NONE, *seen: Doubt, now: float = 0.0, confirmed_a
     return suspect(before, seen, confirmed_at=confirmed_at, now=now)
 
 
+def test_the_figures_are_those_that_the_documentation_gives() -> None:
+    assert CALM == {Reason.CROWD: 60.0, Reason.LAG: 10.0, Reason.NETWORK: 30.0, Reason.SUSPENDED: 30.0}
+    assert {Reason.LAG, Reason.SUSPENDED} == HOLDS_EVERYTHING
+    assert (HOSTS_MIN, suspicion.FAILING_MIN, suspicion.LATE_FROM, CONFIRMED_FOR) == (6, 3, 1.0, 15.0)
+
+
 # -------------------------------------------------------------------------------------------------------------- crowd
 
 
@@ -77,6 +83,7 @@ def test_hosts_are_counted_and_not_services() -> None:
 def test_a_host_on_which_one_service_passes_does_not_fail() -> None:
     passing = [Standing(hosts=frozenset({f"10.0.0.{n}"}), failing=False) for n in range(3)]
     assert crowd_of(*hosts(3, 7), *passing) is None
+    assert crowd_of(*passing, *hosts(3, 7)) is None
 
 
 def test_this_machine_is_no_unrelated_host() -> None:
@@ -86,7 +93,7 @@ def test_this_machine_is_no_unrelated_host() -> None:
 
 @pytest.mark.parametrize(
     ("host", "local"),
-    [("localhost", True), ("127.0.0.9", True), ("::1", True), ("10.0.0.1", False), ("db.example", False)],
+    [("localhost", True), ("", True), ("127.0.0.9", True), ("::1", True), ("10.0.0.1", False), ("db.example", False)],
 )
 def test_only_loopback_is_this_machine_for_certain(host: str, local: bool) -> None:
     assert is_local(host) is local
@@ -181,6 +188,17 @@ def test_silent_anchors_are_a_conclusion_that_the_tie_break_may_refute() -> None
 def test_all_reasons_are_told_together() -> None:
     found = looked(NONE, suspicion.suspended(3600.0, at=0.0), suspicion.late(2.0, at=0.0))
     assert found.text == "reviver itself was 2.0 s late; this host was suspended for 3600 s"
+
+
+def test_several_reasons_end_with_the_last_of_them() -> None:
+    found = looked(NONE, suspicion.late(2.0, at=0.0), doubted(Reason.CROWD))
+    assert found.until == 60.0
+    assert NONE.until is None
+
+
+def test_of_two_sights_at_the_same_moment_the_later_one_is_told() -> None:
+    first, second = suspicion.late(2.0, at=5.0), suspicion.late(3.0, at=5.0)
+    assert looked(looked(NONE, first, now=5.0), second, now=5.0).text == "reviver itself was 3.0 s late"
 
 
 doubts = st.builds(

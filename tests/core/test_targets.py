@@ -18,8 +18,8 @@ def test_what_is_named_may_be_acted_upon(target: str) -> None:
         (["a", ""], "one of the things that it would act upon has an empty name"),
         ([" \t"], "one of the things that it would act upon has an empty name"),
         (["a", "*"], '"*" names no thing, but everything'),
-        (["/"], '"/" names no thing, but everything'),
         ([" % "], '" % " names no thing, but everything'),
+        *(([each], f'"{each}" names no thing, but everything') for each in ("**", ".*", ".", "..", "/", "~")),
         (["a"] * (TARGETS_MAX + 1), "it would act upon 10001 things at once, allowed are 10000"),
     ],
 )

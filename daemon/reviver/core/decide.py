@@ -236,7 +236,7 @@ def on_attempt_ended(
     if trouble is None or not trouble.running:
         raise ValueError(f"{service.name}: no attempt is under way")
     strategy = trouble.running
-    trouble = replace(trouble, running="", held=("", ""), held_reason="", confirming_since=None)
+    trouble = replace(trouble, running="", confirming_since=None)
     if outcome in {Outcome.ABORTED, Outcome.HEALED}:
         trouble = replace(trouble, ladder=trouble.ladder.counted(strategy, by=-1))
     if outcome in {Outcome.RECOVERED, Outcome.HEALED}:
@@ -250,8 +250,7 @@ def on_attempt_ended(
     if outcome is Outcome.UNCLEAR:
         if result.unproven:  # told by the same words
             trouble = replace(trouble, handed_over=trouble.handed_over | {UNPROVEN})
-        state = replace(state, belief=belief, trouble=trouble)
-        return _escalate(state, trouble, "", result.message, now=now, stop=Stop.UNCLEAR)
+        return _escalate(replace(state, belief=belief), trouble, "", result.message, now=now, stop=Stop.UNCLEAR)
     not_before = now + _retry_in(service, trouble.ladder, strategy, outcome, random)
     trouble = replace(trouble, ladder=replace(trouble.ladder, not_before=not_before))
     state = replace(state, belief=belief, trouble=trouble)
@@ -357,16 +356,14 @@ def _retry_in(service: Service, ladder: Ladder, strategy: str, outcome: Outcome,
     rung = next((s for s in service.strategies if s.name == strategy), None)
     if rung is None or outcome is Outcome.ABORTED:
         return ABORTED_PAUSE
-    return backoff.delay(max(1, ladder.made(strategy)), rung.backoff, random=random)
+    return backoff.delay(ladder.made(strategy), rung.backoff, random=random)
 
 
 def _closed(state: State, trouble: Trouble, belief: Belief, service: Service, *, by: str, now: float) -> Decision:
     cured_by, ladder = "" if by == ITSELF else by, trouble.ladder
     if cured_by:
         ladder = replace(ladder, not_before=now + service.cooldown)
-    closed = replace(
-        trouble, recovered_at=now, unproven="", confirming_since=None, cured_by=cured_by, ladder=ladder, approval=None
-    )
+    closed = replace(trouble, recovered_at=now, cured_by=cured_by, ladder=ladder, approval=None)
     observed = tuple((name, now - at) for name, at in trouble.observed)
     return replace(state, belief=belief, trouble=closed), (Close(by, now - trouble.since, observed),)
 
@@ -448,7 +445,6 @@ def _move(
                 escalated_at=None,
                 approval=None,
             )
-            state = replace(state, trouble=trouble)
         elif trouble.stop is Stop.SPENT:
             return state, (LookAt(retry_at),)
     if trouble.stop is Stop.SPENT:
@@ -464,7 +460,6 @@ def _climb(
     if isinstance(move, Confirming):
         return _wavering(state, trouble, service, now=now)
     trouble = replace(trouble, confirming_since=None)
-    state = replace(state, trouble=trouble)
     match move:
         case HandOver(reason):
             return _handed_over(state, trouble, fault.kind, reason, now=now, retry_after=service.retry_after)

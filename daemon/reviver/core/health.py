@@ -159,7 +159,7 @@ def unproven(belief: Belief) -> Belief:
 
 
 def _passed(belief: Belief, sample: Sample, service: Service) -> Belief:
-    if belief.health is Health.UP and not belief.unknowns_in_row and belief.passes_in_row >= service.rise:
+    if belief.health is Health.UP and belief.passes_in_row >= service.rise:
         return belief  # the healthy path, nearly always
     passes = belief.passes_in_row + 1
     signal = Signal.ROSE if passes >= service.rise else Signal.PASSED
@@ -188,7 +188,7 @@ def pause_until_next(belief: Belief, service: Service) -> float:
     """Seconds from one answer to the next question, while the regular interval doesn't serve; else the interval."""
     if belief.health in {Health.PAUSED, Health.UP}:
         return service.interval
-    if belief.passes_in_row and belief.failing_since is not None:
+    if belief.passes_in_row:
         return min(PASS_PAUSE, service.interval)
     if belief.health is Health.SUSPECT or (belief.health is Health.DOWN and belief.failures_in_row < service.fall):
         certain = belief.fault is not None and belief.fault.certain
