@@ -74,7 +74,7 @@ async def test_as_documented_it_is_healthy_on_a_read_only_root_without_privilege
     async with running(images, tmp_path, "") as container:
         docker = container.docker
         await docker.becomes("healthy", "docker inspect --format '{{.State.Health.Status}}' reviver", within=30.0)
-        assert await container.health() == {"healthy": True, "services": {}}
+        assert await container.health() == {"frozen": "", "observer_suspect": "", "healthy": True, "services": {}}
         await docker("docker exec reviver reviver status")
         assert await docker("docker exec reviver id -u") == "7337"
         assert await docker("docker exec reviver grep CapBnd /proc/1/status") == f"CapBnd:\t{'0' * 16}"
