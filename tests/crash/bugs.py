@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from reviver.clients import program
+from reviver.clients import process, program
 from reviver.core.decide import Stop
 from reviver.core.ladder import Ladder
 from reviver.incidents.scribe import Scribe
@@ -103,6 +103,13 @@ def _gate_open() -> None:
     program._start, program._Child.begin = started, lambda _self: None
 
 
+def _left_running() -> None:
+    async def ended(notes: Any) -> bool:
+        return bool(notes)
+
+    process.end_noted = ended
+
+
 def _unverified() -> None:
     async def verified(*_: Any, **__: Any) -> verify.Verified:
         return verify.Verified(passed=True, message="taken for granted", seconds=0.0)
@@ -128,5 +135,6 @@ BUGS: Mapping[str, Bug] = {
     "unproven": Bug("that the proof is missing is forgotten", "proof-wanted",
                     _swap(restore, "_unproven", lambda _: "")),
     "gate": Bug("a program begins before its process is on record", "program-destructive", _gate_open),
+    "left-running": Bug("what a dead daemon's step left running goes on", "program-hangs", _left_running),
     "unverified": Bug("a service is taken for well without being asked", "destructive-in-vain", _unverified),
 }  # fmt: skip

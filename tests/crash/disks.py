@@ -176,8 +176,8 @@ def mount(at: Path, *arguments: str) -> None:
 
 def full(place: Path) -> None:
     """
-    The disk runs full at every write of a life, page by page; stopped or killed while it is full, the next life has
-    room again and goes on.
+    The disk runs full at every write of a life, page by page. Stopped or killed while it is full, the next life finds
+    it so, and is killed, too; the last one has room again and goes on.
     """
     world, disk = World(place), World(place).journal.parent
     mount(disk, "-t", "tmpfs", "-o", "size=1m", "none")
@@ -192,9 +192,10 @@ def full(place: Path) -> None:
                 (disk / name).write_bytes(data)
             ballast = fill(disk, but=room * PAGE)
             life(SCENE, world, number=1, within=BLIND_FOR, plant=_stopped if stopped else _killed)
+            life(SCENE, world, number=2, within=BLIND_FOR, plant=_killed)  # there is still no room
             early = world.count("flush")
             ballast.unlink()
-            last = life(SCENE, world, number=2, last=True)
+            last = life(SCENE, world, number=3, last=True)
             outcomes[f"{early} while it was full, afterwards {'; '.join(last.wrongs) or 'well'}"] += 1
     for outcome, times in sorted(outcomes.items()):
         print(f"{outcome}: {times}")
