@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 TELLING = (  # noqa: SIM905
     "incident_opened approval_requested attempt_started step_started step_started step_ended verification_ended "
-    "attempt_ended attempt_ended incident_recovered incident_escalated strategy_abandoned strategy_abandoned service_paused"
+    "attempt_ended attempt_ended incident_recovered incident_escalated strategy_abandoned strategy_abandoned "
+    "service_paused"
 ).split()
 """Entries at which the disk may fail, or the daemon die."""
 
