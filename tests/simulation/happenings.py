@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from copy import copy
 from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, ClassVar, Self, TypeVar
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
 TELLING = (  # noqa: SIM905
     "incident_opened approval_requested attempt_started step_started step_started step_ended verification_ended "
-    "attempt_ended attempt_ended incident_recovered incident_escalated strategy_abandoned service_paused"
+    "attempt_ended attempt_ended incident_recovered incident_escalated strategy_abandoned strategy_abandoned "
+    "service_paused"
 ).split()
 """Entries at which the disk may fail, or the daemon die."""
 
@@ -69,6 +71,14 @@ class Happening:
     @classmethod
     def drawn(cls, dice: Dice) -> Self:
         raise NotImplementedError
+
+    def befalling(self, service: str) -> Happening:
+        """The same, but befalling *service* if it befalls one."""
+        if "name" not in self.__dataclass_fields__:
+            return self
+        other = copy(self)
+        object.__setattr__(other, "name", service)
+        return other
 
     async def happen(self, world: World) -> None:
         raise NotImplementedError
@@ -361,7 +371,7 @@ class Stall(Happening):
 
     @classmethod
     def drawn(cls, dice: Dice) -> Self:
-        return cls(spread(dice.random, 0.2, 60.0))
+        return cls(spread(dice.random, 0.2, 200.0))
 
     async def happen(self, world: World) -> None:
         world.book.stalled(self.seconds)
@@ -689,7 +699,9 @@ class JustThen(Happening):
     @classmethod
     def drawn(cls, dice: Dice) -> Self:
         fitting = [(weight, kind) for weight, kind in KNOWN if kind.sudden and kind.__name__ not in dice.plan.off]
-        kind = _one_of(dice.random, fitting) if fitting else Stall
+        kind: type[Happening] = _one_of(dice.random, fitting) if fitting else Stall
+        if dice.random.random() < 0.3 and "Kill" not in dice.plan.off:
+            kind = Kill
         return cls(dice.random.choice(TELLING), kind.drawn(dice))
 
     async def happen(self, world: World) -> None:

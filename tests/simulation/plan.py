@@ -170,7 +170,7 @@ class Catalogue:
             faults=frozenset({FaultKind.UNREACHABLE, *random.sample(KINDS, random.randrange(1, len(KINDS) + 1))}),
             steps=steps,
             after=random.choice([None, 0.0, 0.0, spread(random, 1.0, 120.0)]),
-            attempts=random.randrange(1, 4),
+            attempts=random.randrange(1, 6),
             backoff=Backoff(
                 initial=spread(random, 1.0, 300.0),
                 factor=random.choice([1.0, 2.0, 3.0]),

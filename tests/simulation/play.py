@@ -12,7 +12,7 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 from typing import Any, ClassVar
 
@@ -316,8 +316,8 @@ class World:
 
     async def suddenly(self, what: Happening, service: str) -> None:
         """What was arranged for this moment happens, to *service* if it is a matter of one."""
-        if service and hasattr(what, "name"):
-            what = replace(what, name=service)  # type: ignore[call-arg]
+        if service:
+            what = what.befalling(service)
         self.book.note(f"*** just then: {what}")
         await what.happen(self)
 

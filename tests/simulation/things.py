@@ -110,7 +110,8 @@ class Thing:
         self.unproven_until = -math.inf
 
     def cured(self, rung: int) -> None:
-        self.ills = [ill for ill in self.ills if ill.hardness > rung]
+        now = anyio.current_time()
+        self.ills = [ill for ill in self.ills if ill.hardness > rung or ill.since > now]
 
     def _present(self, now: float) -> list[Ill]:
         if self.ills and any(ill.until <= now for ill in self.ills):
@@ -352,7 +353,7 @@ class Deed:
                 thing.cured(self.rung)
             case Outcome.LATE:
                 for ill in thing.ills:
-                    if ill.hardness <= self.rung:
+                    if ill.hardness <= self.rung and ill.since <= now:
                         ill.until = min(ill.until, now + 5.0)
             case Outcome.BREAKS_ANOTHER:
                 thing.cured(self.rung)
