@@ -62,8 +62,7 @@ async def test_status_on_a_terminal_is_in_colour_and_80_columns_wide(
     assert "\x1b[1;31mdown" in out
     plain = _without_codes(out)
     assert max(map(len, plain.splitlines())) <= 80
-    assert "no answer" in plain
-    assert "within 2 s" in plain
+    assert "no answer within 2 s" in " ".join(plain.split())  # where a line breaks depends on how long ago it was
 
 
 @pytest.mark.parametrize("environment", [{"NO_COLOR": "1", "FORCE_COLOR": "1"}, {"TERM": "dumb", "FORCE_COLOR": "1"}])

@@ -63,7 +63,8 @@ async def test_a_killed_postgres_is_noticed_at_once_and_recovered_as_soon_as_it_
             [attempt] = whole["attempts"]
             assert [step["outcome"] for step in attempt["steps"]] == ["done"]
             assert attempt["evidence"]
-            assert unix(whole["noticed_at"]) - killed_at < 0.1
+            # Woken, for the next question is up to 10 s away; milliseconds as a rule, and more on a busy machine.
+            assert unix(whole["noticed_at"]) - killed_at < 0.5
 
 
 def unix(moment: float | str) -> float:
