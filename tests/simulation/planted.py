@@ -127,10 +127,12 @@ def hunt(bug: Bug, *, seeds: int, first_seed: int = 0) -> tuple[int, str]:
         file.write_text(file.read_text().replace(bug.old, bug.new))
         path = os.pathsep.join([str(copy), str(Path(__file__).parents[1])])
         command = [sys.executable, "-m", "simulation.planted", "--hunt", "--seeds", str(seeds)]
+        # The copy is gone when coverage is reported: it must not be measured.
+        untraced = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
         try:
             done = subprocess.run(
                 [*command, "--first-seed", str(first_seed)],
-                env={**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"},
+                env={**untraced, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"},
                 capture_output=True,
                 text=True,
                 timeout=WITHIN,
